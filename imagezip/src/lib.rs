@@ -8,5 +8,7 @@
 
 pub mod disk;
 pub mod fs;
+pub mod interrupt;
+pub mod output;
 pub mod sector_set;
 pub mod units;

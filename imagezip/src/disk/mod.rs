@@ -1,12 +1,20 @@
 //! Disks: something with sectors that can be read, and perhaps written.
 //!
 //! What it owns: the two traits the rest of the crate sees, [`ReadDisk`] and [`WriteDisk`], and the
-//! one error they report. Implementations stand beside it: [`memory`] here, for tests and small
-//! tables. What it never does: know what the bytes mean.
+//! one error they report. Implementations stand beside it: [`FileDisk`] for what the system has,
+//! [`memory`] for tests and small tables, [`Window`] for a part. What it never does: know what the
+//! bytes mean.
 
+mod aligned;
+mod file;
 pub mod memory;
+mod open;
+mod sys;
 mod window;
 
+pub use aligned::{ALIGNMENT, AlignedBuf};
+pub use file::{FileDisk, Kind, RereadWarning, Uncached};
+pub use open::{OpenError, RegularFile, SourceOptions, TargetOptions, open_source, open_target};
 pub use window::Window;
 
 use crate::units::{Sector, SectorCount, SectorRange};

@@ -6,15 +6,19 @@
 //! bytes mean.
 
 mod aligned;
+pub mod faulty;
 mod file;
+pub mod in_use;
 pub mod memory;
 mod open;
+mod rescue;
 mod sys;
 mod window;
 
 pub use aligned::{ALIGNMENT, AlignedBuf};
 pub use file::{FileDisk, Kind, RereadWarning, Uncached};
 pub use open::{OpenError, RegularFile, SourceOptions, TargetOptions, open_source, open_target};
+pub use rescue::rescue_read;
 pub use window::Window;
 
 use crate::units::{Sector, SectorCount, SectorRange};

@@ -1,6 +1,7 @@
 //! Opening a disk: what may be one, how large it is, and what to say when it cannot be used.
 
 use super::file::{FileDisk, Kind};
+use super::in_use::{Use, uses_of};
 use rustix::fs::{Advice, Mode, OFlags};
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -29,7 +30,7 @@ pub struct TargetOptions {
     /// Write past the page cache (`O_DIRECT`) where the filesystem can.
     pub direct: bool,
     /// Open a target that is mounted or otherwise held. For a caller that writes one partition of
-    /// a disk and has checked that this partition is free.
+    /// a disk and has checked with [`in_use`](super::in_use) that this partition is free.
     pub allow_busy: bool,
 }
 
@@ -136,6 +137,10 @@ pub fn open_target(path: &Path, options: TargetOptions) -> Result<FileDisk, Open
         Err(e) if e.kind() == io::ErrorKind::NotFound && new.is_some() => None,
         Err(e) => return Err(opening.failed("open it for writing", e)),
     };
+    if found == Some(Kind::RegularFile) && !options.allow_busy {
+        // Nobody but us can tell that a loop device shows this file to a mounted filesystem.
+        opening.refuse_used()?;
+    }
     let mut flags = OFlags::RDWR | OFlags::NONBLOCK;
     match found {
         Some(Kind::BlockDevice) if !options.allow_busy => flags |= OFlags::EXCL,
@@ -144,7 +149,7 @@ pub fn open_target(path: &Path, options: TargetOptions) -> Result<FileDisk, Open
     }
     let file = match opening.open(flags, "open it for writing") {
         Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
-            return Err(OpenError::Busy { path: path.into(), used_by: opening.users() });
+            return Err(OpenError::Busy { path: path.into(), used_by: opening.holders() });
         }
         other => other?,
     };
@@ -205,8 +210,26 @@ impl Opening<'_> {
         }
     }
 
-    fn users(&self) -> String {
-        "the kernel says it is mounted or held by another program".into()
+    fn refuse_used(&self) -> Result<(), OpenError> {
+        let uses = uses_of(self.path)
+            .map_err(|e| self.failed("find out what uses it", io::Error::other(e)))?;
+        let texts: Vec<_> =
+            uses.iter().filter(|found| found.forbids_writing()).map(Use::to_string).collect();
+        if texts.is_empty() {
+            return Ok(());
+        }
+        Err(OpenError::Busy { path: self.path.into(), used_by: texts.join("; ") })
+    }
+
+    /// Who holds a device that the kernel does not give us.
+    fn holders(&self) -> String {
+        let uses = uses_of(self.path).unwrap_or_default();
+        if uses.is_empty() {
+            return "the kernel says that it or a part of it is held, but not by whom; \
+                    another program may have it open, or it is mounted in another namespace"
+                .into();
+        }
+        uses.iter().map(Use::to_string).collect::<Vec<_>>().join("; ")
     }
 
     fn disk(

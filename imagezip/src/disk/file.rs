@@ -5,14 +5,17 @@
 //! anybody relies on, or open anything by name after [`open`](super::open) has.
 
 use super::aligned::{ALIGNMENT, AlignedBuf, is_aligned};
+use super::positional::{
+    Failure, is_invalid, is_unsupported, read_all, read_some, read_up_to, retry, retry_errno,
+    u64_len, write_all,
+};
 use super::{DiskError, Operation, ReadDisk, WriteDisk, sys};
-use crate::units::{SECTOR_SIZE, SectorRange};
+use crate::units::{SECTOR_SIZE, Sector, SectorRange};
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -162,77 +165,47 @@ impl FileDisk {
     }
 
     /// Reads past the page cache, through an aligned buffer where the caller's is not.
-    fn read_direct(&self, file: &File, buf: &mut [u8], offset: u64) -> Result<(), Failure> {
-        let grid = u64_len(self.sector_len());
-        if is_aligned(buf) && offset.is_multiple_of(grid) && u64_len(buf.len()).is_multiple_of(grid)
-        {
-            return read_all(file, buf, offset);
-        }
-        let mut bounce = self.take_spare();
-        let result = self.read_bounced(file, buf, offset, &mut bounce);
-        self.put_spare(bounce);
-        result
-    }
-
-    fn read_bounced(
+    /// The kernel is only asked for multiples of `grid` bytes.
+    fn read_direct(
         &self,
         file: &File,
         buf: &mut [u8],
         offset: u64,
-        bounce: &mut AlignedBuf,
+        grid: usize,
     ) -> Result<(), Failure> {
-        let grid = self.sector_len();
-        let (mut rest, mut at) = (buf, offset);
-        while !rest.is_empty() {
-            let skip = usize::try_from(at % u64_len(grid)).unwrap_or(0);
-            let want = (skip + rest.len()).min(bounce.len());
-            let start = at - u64_len(skip);
-            let padded = want.next_multiple_of(grid).min(bounce.len());
-            let part = bounce.get_mut(..padded).unwrap_or_default();
-            let got = read_up_to(file, part, start)?;
-            let have = part.get(skip..want.min(got)).unwrap_or_default();
-            if have.is_empty() {
-                return Err(Failure::at(start + u64_len(got), io::ErrorKind::UnexpectedEof.into()));
-            }
-            let (filled, left) = rest.split_at_mut(have.len());
-            filled.copy_from_slice(have);
-            at += u64_len(have.len());
-            rest = left;
+        if is_aligned(buf) && offset.is_multiple_of(u64_len(grid)) && buf.len().is_multiple_of(grid)
+        {
+            return read_all(file, buf, offset);
         }
-        Ok(())
+        let mut bounce = self.take_spare();
+        let result = read_bounced(file, buf, offset, grid, &mut bounce);
+        self.put_spare(bounce);
+        result
     }
 
     /// Reads what a large read could not: in halves down to one logical sector, past the page
     /// cache if possible, so that a page with one bad sector still gives its good ones.
-    fn read_narrowing(&self, buf: &mut [u8], offset: u64, first: Failure) -> Result<(), Failure> {
+    fn read_narrowing(&self, buf: &mut [u8], offset: u64) -> Result<(), Failure> {
         let exact = self.exact.get_or_init(|| self.reopen_direct(false).ok());
         let sector = self.sector_len();
         let sector_bytes = u64_len(sector);
-        let (mut rest, mut at) = (buf, offset);
-        let mut step = PIECE_LEN;
-        while !rest.is_empty() {
+        let (mut done, mut step) = (0, PIECE_LEN);
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset + u64_len(done);
             // Steps end on the sector grid.
             let past = usize::try_from(at % sector_bytes).unwrap_or(0);
             let take = (step - past.min(step - 1)).min(rest.len());
             let (part, _) = rest.split_at_mut(take);
-            let read = match exact {
-                Some(file) => self.read_direct(file, part, at),
-                None => read_all(&self.file, part, at),
+            let directly = exact.as_ref().map(|file| self.read_direct(file, part, at, sector));
+            let read = match directly {
+                Some(Err(failure)) if !is_invalid(&failure.source) => Err(failure),
+                Some(Ok(())) => Ok(()),
+                _ => read_all(&self.file, part, at),
             };
             match read {
-                Ok(()) => {
-                    rest = rest.split_at_mut(take).1;
-                    at += u64_len(take);
-                }
+                Ok(()) => done += take,
                 Err(_) if step > sector => step = (step / 2).max(sector),
-                Err(failure) => {
-                    // What the system said first is the better explanation.
-                    let source = match first.source.raw_os_error() {
-                        Some(code) => io::Error::from_raw_os_error(code),
-                        None => failure.source,
-                    };
-                    return Err(Failure::at(at - at % sector_bytes, source));
-                }
+                Err(failure) => return Err(Failure::at(at - at % sector_bytes, failure.source)),
             }
         }
         Ok(())
@@ -241,11 +214,12 @@ impl FileDisk {
     /// Writes past the page cache what lies on whole pages, the edges through it. Edges never go
     /// directly: the cached half of a page, written back later, would undo the direct half.
     fn write_direct(&self, file: &File, data: &[u8], offset: u64) -> Result<(), Failure> {
-        let page = u64_len(ALIGNMENT);
+        let grid = ALIGNMENT.max(self.sector_len()).max(rustix::param::page_size());
+        let page = u64_len(grid);
         let head_bytes = (offset.next_multiple_of(page) - offset).min(u64_len(data.len()));
         let head_len = usize::try_from(head_bytes).unwrap_or(data.len());
         let (head, rest) = data.split_at(head_len);
-        let (middle, tail) = rest.split_at(rest.len() - rest.len() % ALIGNMENT);
+        let (middle, tail) = rest.split_at(rest.len() - rest.len() % grid);
         let middle_at = offset + head_bytes;
         write_all(&self.file, head, offset)?;
         if is_aligned(middle) {
@@ -384,15 +358,20 @@ impl ReadDisk for FileDisk {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), DiskError> {
         self.check_span(Operation::Read, offset, u64_len(buf.len()))?;
+        let grid = match self.kind {
+            Kind::BlockDevice => self.sector_len(),
+            // Its filesystem may want more than what the file calls a sector.
+            Kind::RegularFile => ALIGNMENT.max(self.sector_len()),
+        };
         let read = match &self.direct {
-            Some(file) => self.read_direct(file, buf, offset),
+            Some(file) => self.read_direct(file, buf, offset, grid),
             None => read_all(&self.file, buf, offset),
         };
         read.or_else(|failure| {
             if failure.source.kind() == io::ErrorKind::UnexpectedEof {
                 return Err(failure);
             }
-            self.read_narrowing(buf, offset, failure)
+            self.read_narrowing(buf, offset)
         })
         .map_err(|failure| failure.of(Operation::Read))
     }
@@ -465,218 +444,38 @@ impl WriteDisk for FileDisk {
     }
 }
 
-/// A system call that failed at a byte.
-struct Failure {
+/// Reads by way of `bounce`, in multiples of `grid` bytes.
+fn read_bounced(
+    file: &File,
+    buf: &mut [u8],
     offset: u64,
-    source: io::Error,
-}
-
-impl Failure {
-    fn at(offset: u64, source: io::Error) -> Self {
-        Self { offset, source }
-    }
-
-    fn of(self, operation: Operation) -> DiskError {
-        DiskError::new(operation, self.offset, self.source)
-    }
-}
-
-/// A length as a byte count; `usize` is never wider here.
-fn u64_len(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-/// The sectors that bytes `from..to` touch.
-fn widen(from: u64, to: u64) -> Option<SectorRange> {
-    use crate::units::Sector;
-    SectorRange::new(Sector::new(from / SECTOR_SIZE)?, Sector::new(to.div_ceil(SECTOR_SIZE))?)
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOTTY))
-}
-
-/// Runs a call again as long as a signal interrupts it.
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-fn retry_errno<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
-}
-
-fn read_some(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    retry(|| file.read_at(buf, offset))
-}
-
-/// Reads until `buf` is full or the file ends; how much came.
-fn read_up_to(file: &File, buf: &mut [u8], offset: u64) -> Result<usize, Failure> {
-    let mut done = 0;
-    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let at = offset + u64_len(done);
-        match read_some(file, rest, at) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            // A direct read that ended inside a sector has reached the end of the file; what
-            // follows it starts off the grid.
-            Err(_) if done % ALIGNMENT.min(512) != 0 => break,
-            Err(e) => return Err(Failure::at(at, e)),
-        }
-    }
-    Ok(done)
-}
-
-fn read_all(file: &File, buf: &mut [u8], offset: u64) -> Result<(), Failure> {
-    let got = read_up_to(file, buf, offset)?;
-    if got == buf.len() {
-        return Ok(());
-    }
-    let text = "the file ends here; it has become shorter since it was opened";
-    let source = io::Error::new(io::ErrorKind::UnexpectedEof, text);
-    Err(Failure::at(offset + u64_len(got), source))
-}
-
-fn write_all(file: &File, data: &[u8], offset: u64) -> Result<(), Failure> {
-    let (mut rest, mut at) = (data, offset);
+    grid: usize,
+    bounce: &mut AlignedBuf,
+) -> Result<(), Failure> {
+    let (mut rest, mut at) = (buf, offset);
     while !rest.is_empty() {
-        let n = retry(|| file.write_at(rest, at)).map_err(|e| Failure::at(at, e))?;
-        if n == 0 {
-            return Err(Failure::at(at, io::ErrorKind::WriteZero.into()));
+        let skip = usize::try_from(at % u64_len(grid)).unwrap_or(0);
+        let want = (skip + rest.len()).min(bounce.len());
+        let start = at - u64_len(skip);
+        let padded = want.next_multiple_of(grid).min(bounce.len());
+        let part = bounce.get_mut(..padded).unwrap_or_default();
+        let got = read_up_to(file, part, start)?;
+        let have = part.get(skip..want.min(got)).unwrap_or_default();
+        if have.is_empty() {
+            return Err(Failure::at(start + u64_len(got), io::ErrorKind::UnexpectedEof.into()));
         }
-        at += u64_len(n);
-        rest = rest.get(n..).unwrap_or_default();
+        let (filled, left) = rest.split_at_mut(have.len());
+        filled.copy_from_slice(have);
+        at += u64_len(have.len());
+        rest = left;
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::{RegularFile, SourceOptions, TargetOptions, open_source, open_target};
-    use crate::units::Sector;
-    use proptest::prelude::*;
-
-    fn range(start: u32, end: u32) -> SectorRange {
-        SectorRange::new(Sector::from_u32(start), Sector::from_u32(end)).unwrap()
-    }
-
-    fn target(dir: &tempfile::TempDir, size_bytes: u64, direct: bool) -> FileDisk {
-        let regular_file = RegularFile::Fresh { size_bytes };
-        let options = TargetOptions { regular_file, direct, ..TargetOptions::default() };
-        open_target(&dir.path().join("disk"), options).unwrap()
-    }
-
-    #[test]
-    fn holes_are_found_and_widened_to_sectors() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = target(&dir, 10 << 20, false);
-        let whole = SectorRange::whole(disk.sectors());
-        assert_eq!(disk.next_data(whole).unwrap(), None);
-        disk.write_at(b"x", (5 << 20) + 100).unwrap();
-        let data = disk.next_data(whole).unwrap().unwrap();
-        let written = Sector::from_u32(5 << 11);
-        assert!(data.contains(written), "{data}");
-        assert!(data.count().get() < 4096, "{data}");
-        assert_eq!(disk.next_data(range(0, 5 << 11)).unwrap(), None);
-        let inside = SectorRange::new(written, data.end()).unwrap();
-        assert_eq!(disk.next_data(inside).unwrap(), Some(inside));
-        assert_eq!(disk.next_data(range(7, 7)).unwrap(), None);
-        disk.zero(whole).unwrap();
-        assert_eq!(disk.next_data(whole).unwrap(), None);
-    }
-
-    #[test]
-    fn nothing_passes_the_end() {
-        let dir = tempfile::tempdir().unwrap();
-        for direct in [false, true] {
-            let disk = target(&dir, 10_000, direct);
-            disk.write_at(&[7; 100], 9_900).unwrap();
-            let mut buf = [0; 100];
-            disk.read_at(&mut buf, 9_900).unwrap();
-            assert_eq!(buf, [7; 100]);
-            for error in [
-                disk.read_at(&mut buf, 9_901).unwrap_err(),
-                disk.write_at(&buf, 9_901).unwrap_err(),
-                disk.write_at(&buf, u64::MAX).unwrap_err(),
-                disk.zero(range(19, 20)).unwrap_err(),
-                disk.discard(range(0, 20)).unwrap_err(),
-            ] {
-                assert!(error.to_string().contains("ends at byte 10000"), "{error}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_that_shrank_is_said_so_with_the_place() {
-        let dir = tempfile::tempdir().unwrap();
-        for direct in [false, true] {
-            drop(target(&dir, 100_000, false));
-            let path = dir.path().join("disk");
-            let options = SourceOptions { direct, ..SourceOptions::default() };
-            let disk = open_source(&path, options).unwrap();
-            File::options().write(true).open(&path).unwrap().set_len(50_000).unwrap();
-            let error = disk.read_at(&mut [0; 90_000], 3).unwrap_err();
-            assert_eq!(error.source.kind(), io::ErrorKind::UnexpectedEof);
-            assert_eq!(error.offset, 50_000);
-        }
-    }
-
-    #[test]
-    fn what_was_written_is_read_back_uncached() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = target(&dir, 1 << 20, false);
-        disk.write_at(&[9; 4096], 8192).unwrap();
-        let (back, _) = disk.reopen_uncached().unwrap();
-        let mut buf = [0; 4096];
-        back.read_at(&mut buf, 8192).unwrap();
-        assert_eq!(buf, [9; 4096]);
-        assert!(back.write_at(&buf, 0).is_err());
-        disk.reread_partition_table().unwrap();
-        disk.set_len(2 << 20).unwrap();
-        disk.write_at(&[1], (2 << 20) - 1).unwrap();
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
-        /// Direct and cached IO give what a vector gives, at any alignment.
-        #[test]
-        fn io_agrees_with_memory(
-            direct in any::<bool>(),
-            rest in 0u64..4096,
-            edits in prop::collection::vec((0u64..60_000, 1usize..30_000, any::<u8>(), 0usize..600, 0u8..3), 1..12),
-        ) {
-            let dir = tempfile::tempdir().unwrap();
-            let size = 90_000 + rest;
-            let disk = target(&dir, size, direct);
-            let mut model = vec![0; usize::try_from(size).unwrap()];
-            for (offset, len, byte, shift, how) in edits {
-                let from = usize::try_from(offset).unwrap();
-                if how == 0 {
-                    let zeroed = range(u32::try_from(offset / 512).unwrap(), u32::try_from((from + len) / 512).unwrap());
-                    disk.zero(zeroed).unwrap();
-                    model[from / 512 * 512..(from + len) / 512 * 512].fill(0);
-                } else {
-                    let mut data = AlignedBuf::zeroed(shift + len);
-                    data.fill(byte);
-                    disk.write_at(&data[shift..], offset).unwrap();
-                    model[from..from + len].fill(byte);
-                }
-                let mut back = AlignedBuf::zeroed(shift + len);
-                disk.read_at(&mut back[shift..], offset).unwrap();
-                prop_assert_eq!(&back[shift..], &model[from..from + len]);
-            }
-            disk.sync().unwrap();
-            prop_assert!(std::fs::read(disk.path()).unwrap() == model);
-        }
-    }
+/// The sectors that bytes `from..to` touch.
+fn widen(from: u64, to: u64) -> Option<SectorRange> {
+    SectorRange::new(Sector::new(from / SECTOR_SIZE)?, Sector::new(to.div_ceil(SECTOR_SIZE))?)
 }
+
+#[cfg(test)]
+mod tests;

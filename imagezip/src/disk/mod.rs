@@ -11,6 +11,7 @@ mod file;
 pub mod in_use;
 pub mod memory;
 mod open;
+mod positional;
 mod rescue;
 mod sys;
 mod window;

@@ -1,0 +1,81 @@
+//! Who uses a disk, with real mounts.
+
+use super::setup::{Loop, Mount, root, run, text};
+use imagezip::disk::in_use::{How, same_storage, uses_of};
+use imagezip::disk::{OpenError, TargetOptions, open_target};
+
+#[test]
+fn a_mounted_target_is_refused_with_its_mount_point() {
+    if !root("a_mounted_target_is_refused_with_its_mount_point") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let on = Loop::new(dir.path(), 8 << 20, 512);
+    run("mkfs.ext4", &["-q", text(&on.device)]);
+    assert!(uses_of(&on.device).unwrap().is_empty());
+    let mounted = Mount::new(dir.path().join("a b"), &[text(&on.device)]);
+    let uses = uses_of(&on.device).unwrap();
+    assert_eq!(uses.len(), 1, "{uses:?}");
+    assert_eq!(uses[0].how, How::MountedReadWrite { at: mounted.at.clone() });
+    assert!(uses[0].changes_content());
+    // The device, and the file behind it that the kernel would let us write.
+    for path in [&on.device, &on.backing] {
+        let refused = open_target(path, TargetOptions::default()).unwrap_err();
+        assert!(matches!(refused, OpenError::Busy { .. }), "{refused}");
+        let wanted = format!("is mounted read-write at {}", mounted.at.display());
+        assert!(refused.to_string().contains(&wanted), "{refused}");
+        let options = TargetOptions { allow_busy: true, ..TargetOptions::default() };
+        assert!(open_target(path, options).is_ok());
+    }
+    let inside = mounted.at.join("new.ndz");
+    for source in [&on.device, &on.backing] {
+        assert!(same_storage(source, &inside).unwrap().is_some());
+        assert!(same_storage(source, &on.backing).unwrap().is_some());
+        assert!(same_storage(source, &dir.path().join("new.ndz")).unwrap().is_none());
+    }
+    drop(mounted);
+    let mounted = Mount::new(dir.path().join("ro"), &["-o", "ro", text(&on.device)]);
+    let uses = uses_of(&on.backing).unwrap();
+    assert_eq!(uses.len(), 2, "{uses:?}");
+    assert_eq!(uses[1].how, How::MountedReadOnly { at: mounted.at.clone() });
+    assert!(!uses.iter().any(|found| found.changes_content()));
+    drop(mounted);
+    open_target(&on.backing, TargetOptions::default()).unwrap();
+}
+
+#[test]
+fn two_cannot_write_one_device() {
+    if !root("two_cannot_write_one_device") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let on = Loop::new(dir.path(), 1 << 20, 512);
+    let _first = open_target(&on.device, TargetOptions::default()).unwrap();
+    let second = open_target(&on.device, TargetOptions::default()).unwrap_err().to_string();
+    assert!(second.contains("another program may have it open"), "{second}");
+}
+
+#[test]
+fn a_mounted_partition_holds_its_disk_but_not_its_neighbour() {
+    if !root("a_mounted_partition_holds_its_disk_but_not_its_neighbour") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let on = Loop::new(dir.path(), 16 << 20, 512);
+    let first = on.add_partition(1, 64, 16384);
+    let second = on.add_partition(2, 16448, 8192);
+    run("mkfs.ext4", &["-q", text(&first)]);
+    let mounted = Mount::new(dir.path().join("first"), &[text(&first)]);
+    let refused = open_target(&on.device, TargetOptions::default()).unwrap_err().to_string();
+    let name = first.file_name().unwrap().to_str().unwrap();
+    assert!(refused.contains(&format!("{name} is mounted read-write")), "{refused}");
+    let allowed = TargetOptions { allow_busy: true, ..TargetOptions::default() };
+    open_target(&on.device, allowed).unwrap();
+    open_target(&second, TargetOptions::default()).unwrap();
+    assert!(uses_of(&second).unwrap().is_empty());
+    let inside = mounted.at.join("new.ndz");
+    assert!(same_storage(&on.device, &inside).unwrap().is_some());
+    assert!(same_storage(&first, &inside).unwrap().is_some());
+    assert!(same_storage(&second, &inside).unwrap().is_none());
+    assert!(same_storage(&second, &on.device).unwrap().is_some());
+}

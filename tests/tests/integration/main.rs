@@ -1,0 +1,3 @@
+//! Everything against real tools, devices and golden files, in one binary.
+
+mod disk;

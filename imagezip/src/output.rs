@@ -4,14 +4,16 @@
 //! output cannot take more. What it never does: leave part of an image under its final name, or
 //! touch an existing image before the new one is safe on the disk.
 
+use crate::disk::in_use::holders_of;
 use crate::interrupt;
 use crate::units::HumanBytes;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
@@ -52,6 +54,14 @@ pub enum OutputError {
         "standard output is a terminal; an image is binary: name a file, or pipe it to a program"
     )]
     Terminal,
+    /// The output is a block device that is mounted or otherwise held.
+    #[error("{}: in use, not written: {used_by}", path.display())]
+    Busy {
+        /// The output.
+        path: PathBuf,
+        /// Who uses it.
+        used_by: String,
+    },
     /// The output is a directory.
     #[error("{}: is a directory; name a file in it", path.display())]
     Directory {
@@ -160,16 +170,24 @@ impl Output {
     }
 
     fn in_place(path: &Path, metadata: &std::fs::Metadata) -> Result<Self, OutputError> {
-        use std::os::unix::fs::FileTypeExt;
-        let file = OpenOptions::new().write(true).open(path).map_err(|source| OutputError::Io {
-            path: path.into(),
-            action: "open it for writing",
-            source,
+        let device = metadata.file_type().is_block_device();
+        let mut options = OpenOptions::new();
+        options.write(true);
+        if device {
+            // Claims it: refused while it or a part of it is mounted.
+            options.custom_flags(OFlags::EXCL.bits().cast_signed());
+        }
+        let file = options.open(path).map_err(|source| {
+            let path = path.to_path_buf();
+            if source.kind() == io::ErrorKind::ResourceBusy {
+                return OutputError::Busy { used_by: holders_of(&path), path };
+            }
+            OutputError::Io { path, action: "open it for writing", source }
         })?;
         if file.is_terminal() {
             return Err(OutputError::Terminal);
         }
-        let way = if metadata.file_type().is_block_device() { Way::Device } else { Way::Stream };
+        let way = if device { Way::Device } else { Way::Stream };
         Ok(Self::new(path.into(), file, way))
     }
 

@@ -19,9 +19,14 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// Bytes bounced or zeroed in one piece.
 const PIECE_LEN: usize = 1 << 20;
+
+/// How often, and how far apart, the kernel is asked to read a partition table that is in use.
+const REREAD_TRIES: u32 = 5;
+const REREAD_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a [`FileDisk`] stands on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -338,11 +343,19 @@ impl FileDisk {
         if self.kind == Kind::RegularFile {
             return Ok(());
         }
-        match sys::reread_partitions(&self.file) {
-            Err(e) if Errno::from_io_error(&e) != Some(Errno::INVAL) && !is_unsupported(&e) => {
-                Err(RereadWarning { path: self.path.clone(), source: e })
+        let mut tries_left = REREAD_TRIES;
+        loop {
+            tries_left -= 1;
+            match sys::reread_partitions(&self.file) {
+                // Programs that watch for new disks open partitions for a moment.
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && tries_left > 0 => {
+                    std::thread::sleep(REREAD_PAUSE);
+                }
+                Err(e) if !is_invalid(&e) && !is_unsupported(&e) => {
+                    return Err(RereadWarning { path: self.path.clone(), source: e });
+                }
+                _ => return Ok(()),
             }
-            _ => Ok(()),
         }
     }
 }

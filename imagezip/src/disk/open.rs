@@ -1,7 +1,8 @@
 //! Opening a disk: what may be one, how large it is, and what to say when it cannot be used.
 
 use super::file::{FileDisk, Kind};
-use super::in_use::{Use, uses_of};
+use super::in_use::{Use, holders_of, uses_of};
+use crate::units::{SECTOR_SIZE, SECTORS_MAX};
 use rustix::fs::{Advice, Mode, OFlags};
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -9,6 +10,9 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+
+/// No disk is longer: every address on it has to be a sector.
+const SIZE_BYTES_MAX: u64 = SECTORS_MAX * SECTOR_SIZE;
 
 /// How to open a disk for reading.
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,12 +153,12 @@ pub fn open_target(path: &Path, options: TargetOptions) -> Result<FileDisk, Open
     }
     let file = match opening.open(flags, "open it for writing") {
         Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
-            return Err(OpenError::Busy { path: path.into(), used_by: opening.holders() });
+            return Err(OpenError::Busy { path: path.into(), used_by: holders_of(path) });
         }
         other => other?,
     };
     if let (Some(bytes), Some(Kind::RegularFile) | None) = (new, found) {
-        if i64::try_from(bytes).is_err() {
+        if bytes > SIZE_BYTES_MAX {
             return Err(OpenError::TooLong { path: path.into(), bytes });
         }
         if matches!(options.regular_file, RegularFile::Fresh { .. }) {
@@ -221,17 +225,6 @@ impl Opening<'_> {
         Err(OpenError::Busy { path: self.path.into(), used_by: texts.join("; ") })
     }
 
-    /// Who holds a device that the kernel does not give us.
-    fn holders(&self) -> String {
-        let uses = uses_of(self.path).unwrap_or_default();
-        if uses.is_empty() {
-            return "the kernel says that it or a part of it is held, but not by whom; \
-                    another program may have it open, or it is mounted in another namespace"
-                .into();
-        }
-        uses.iter().map(Use::to_string).collect::<Vec<_>>().join("; ")
-    }
-
     fn disk(
         &self,
         file: File,
@@ -248,7 +241,7 @@ impl Opening<'_> {
                 .seek(SeekFrom::End(0))
                 .map_err(|e| self.failed("find out how large it is", e))?,
         };
-        if size > i64::MAX.unsigned_abs() / 2 {
+        if size > SIZE_BYTES_MAX {
             return Err(OpenError::TooLong { path: self.path.into(), bytes: size });
         }
         let sector = match (logical_sector_bytes, kind) {

@@ -111,6 +111,17 @@ pub fn same_storage(source: &Path, output: &Path) -> Result<Option<String>, InUs
     System::real().same_storage(source, output)
 }
 
+/// Who holds a device that the kernel does not give us, in words.
+pub(crate) fn holders_of(path: &Path) -> String {
+    let uses = uses_of(path).unwrap_or_default();
+    if uses.is_empty() {
+        return "the kernel says that it or a part of it is held, but not by whom; \
+                another program may have it open, or it is mounted in another namespace"
+            .into();
+    }
+    uses.iter().map(Use::to_string).collect::<Vec<_>>().join("; ")
+}
+
 impl System {
     /// As the function [`uses_of`].
     ///

@@ -3,6 +3,7 @@
 use super::setup::{Loop, Mount, root, run, text};
 use imagezip::disk::in_use::{How, same_storage, uses_of};
 use imagezip::disk::{OpenError, TargetOptions, open_target};
+use imagezip::output::{Output, OutputError};
 
 #[test]
 fn a_mounted_target_is_refused_with_its_mount_point() {
@@ -33,6 +34,8 @@ fn a_mounted_target_is_refused_with_its_mount_point() {
         assert!(same_storage(source, &on.backing).unwrap().is_some());
         assert!(same_storage(source, &dir.path().join("new.ndz")).unwrap().is_none());
     }
+    let busy = Output::open(&on.device).unwrap_err().to_string();
+    assert!(busy.contains("is mounted read-write at"), "{busy}");
     drop(mounted);
     let mounted = Mount::new(dir.path().join("ro"), &["-o", "ro", text(&on.device)]);
     let uses = uses_of(&on.backing).unwrap();
@@ -50,9 +53,18 @@ fn two_cannot_write_one_device() {
     }
     let dir = tempfile::tempdir().unwrap();
     let on = Loop::new(dir.path(), 1 << 20, 512);
-    let _first = open_target(&on.device, TargetOptions::default()).unwrap();
+    let first = open_target(&on.device, TargetOptions::default()).unwrap();
     let second = open_target(&on.device, TargetOptions::default()).unwrap_err().to_string();
     assert!(second.contains("another program may have it open"), "{second}");
+    assert!(matches!(Output::open(&on.device), Err(OutputError::Busy { .. })));
+    drop(first);
+    let mut output = Output::open(&on.device).unwrap();
+    output.append(&[1; 700]).unwrap();
+    output.write_at(&[2; 100], 500).unwrap();
+    assert!(matches!(output.write_at(&[3; 8], 1 << 20), Err(OutputError::Full { .. })));
+    output.commit().unwrap();
+    let backing = std::fs::read(&on.backing).unwrap();
+    assert_eq!((backing[499], backing[500], backing[699], backing[700]), (1, 2, 1, 0));
 }
 
 #[test]

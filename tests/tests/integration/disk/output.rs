@@ -25,7 +25,15 @@ fn a_full_filesystem_is_one_clear_error_and_leaves_nothing() {
     assert!(full.to_string().contains("after 1.0 MiB; the image needs 2.0 MiB"), "{full}");
     drop(output);
     assert_eq!(std::fs::read_dir(&small.at).unwrap().count(), 0);
+}
 
+#[test]
+fn a_full_filesystem_under_a_target_is_an_error_with_its_place() {
+    if !root("a_full_filesystem_under_a_target_is_an_error_with_its_place") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let small = Mount::new(dir.path().join("small"), &["-t", "tmpfs", "-o", "size=1m", "none"]);
     let regular_file = RegularFile::Fresh { size_bytes: 8 << 20 };
     let options = TargetOptions { regular_file, ..TargetOptions::default() };
     let disk = open_target(&small.at.join("disk"), options).unwrap();

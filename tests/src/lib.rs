@@ -1,1 +1,12 @@
-//! Integration tests live in `tests/`; this library holds what they share.
+//! Integration tests live in `tests/integration`, one binary with a module for each subject; this
+//! library holds what they share.
+//!
+//! What it owns: running tools, making image files with content, mounting them, reading their
+//! trees, and the poison test. What it never does: know one filesystem better than another.
+
+pub mod content;
+pub mod image_file;
+pub mod mount;
+pub mod poison;
+pub mod rng;
+pub mod tools;

@@ -5,6 +5,15 @@
 //! allocation map needs. What it never does: guess. A reader that meets anything it does not fully
 //! understand answers [`Allocation::Unsupported`] or [`Allocation::Corrupt`], and the partition is
 //! saved whole.
+//!
+//! To add a reader: write a module with a function of type [`Reader`], add its `mod` line and its
+//! line in [`READERS`].
+
+mod bit_runs;
+pub mod ext;
+mod identity;
+mod refusal;
+pub mod swap;
 
 use crate::disk::{DiskError, ReadDisk};
 use crate::sector_set::SectorSet;
@@ -62,12 +71,92 @@ impl fmt::Display for Corrupt {
     }
 }
 
-/// Asks every reader in turn; `None` when none knows the content of `disk`, which is one
-/// partition (or a whole disk without a table).
+/// Recognises one family of filesystems by content and reads its allocation map; `None` when the
+/// content is something else.
+pub type Reader = fn(&dyn ReadDisk) -> Result<Option<Filesystem>, DiskError>;
+
+/// All readers. The order only decides in which order several claims are named.
+const READERS: &[Reader] = &[ext::probe, swap::probe];
+
+/// Asks every reader; `None` when none knows the content of `disk`, which is one partition (or a
+/// whole disk without a table).
+///
+/// Formatting often leaves the superblock of an older filesystem behind, since each kind has its
+/// own place for it. Nothing on the disk says which of two is the living one, and the map of the
+/// dead one would lose data. So when several readers claim the content, the answer is
+/// [`Allocation::Unsupported`] and names them all.
 ///
 /// # Errors
 /// When the disk cannot be read. The caller then saves the partition whole, which meets the same
 /// sector again and reports it.
-pub fn probe(_disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
-    Ok(None)
+pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
+    ask(READERS, disk)
+}
+
+fn ask(readers: &[Reader], disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
+    let mut claims = Vec::new();
+    for reader in readers {
+        claims.extend(reader(disk)?);
+    }
+    if claims.len() > 1 {
+        return Ok(Some(ambiguous(&claims)));
+    }
+    Ok(claims.pop())
+}
+
+fn ambiguous(claims: &[Filesystem]) -> Filesystem {
+    let names: Vec<_> = claims.iter().map(|claim| claim.name).collect();
+    let reason = format!(
+        "it carries the marks of {}; one may be left over from an earlier format \
+         (wipefs lists them and removes the dead one)",
+        names.join(" and of ")
+    );
+    Filesystem {
+        name: "ambiguous",
+        label: None,
+        uuid: None,
+        features: names.into_iter().map(String::from).collect(),
+        size: claims.iter().map(|claim| claim.size).max().unwrap_or_default(),
+        allocation: Allocation::Unsupported { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::memory::MemoryDisk;
+
+    fn named(name: &'static str, sectors: u32) -> Filesystem {
+        Filesystem {
+            name,
+            label: Some("x".into()),
+            uuid: None,
+            features: Vec::new(),
+            size: SectorCount::from_u32(sectors),
+            allocation: Allocation::Known(SectorSet::empty()),
+        }
+    }
+
+    #[test]
+    fn one_claim_counts_and_two_keep_all() {
+        let disk = MemoryDisk::new(vec![0; 4096]);
+        let nobody: Reader = |_| Ok(None);
+        let old: Reader = |_| Ok(Some(named("old", 7)));
+        let new: Reader = |_| Ok(Some(named("new", 5)));
+        assert_eq!(ask(&[nobody, nobody], &disk).unwrap(), None);
+        assert_eq!(ask(&[nobody, old], &disk).unwrap(), Some(named("old", 7)));
+        let both = ask(&[old, nobody, new], &disk).unwrap().unwrap();
+        assert_eq!((both.name, both.size.get()), ("ambiguous", 7));
+        assert_eq!(both.features, ["old", "new"]);
+        assert!(
+            matches!(both.allocation, Allocation::Unsupported { reason } if reason.contains("old and of new"))
+        );
+    }
+
+    #[test]
+    fn empty_and_tiny_disks_hold_nothing() {
+        for len in [0, 1, 512, 1024, 1536, 2048, 65_536] {
+            assert_eq!(probe(&MemoryDisk::new(vec![0; len])).unwrap(), None);
+        }
+    }
 }

@@ -1,3 +1,5 @@
 //! Everything against real tools, devices and golden files, in one binary.
 
 mod disk;
+mod ext;
+mod swap;

@@ -1,0 +1,33 @@
+//! Labels and UUIDs as people read them.
+
+use uuid::Uuid;
+
+/// A UUID as text, lower case with hyphens; `None` when all bytes are zero.
+pub(crate) fn uuid_text(bytes: [u8; 16]) -> Option<String> {
+    let uuid = Uuid::from_bytes(bytes);
+    (!uuid.is_nil()).then(|| uuid.hyphenated().to_string())
+}
+
+/// A label that ends at the first zero byte; `None` when it is empty. Bytes that are not UTF-8 and
+/// control characters show as replacement characters.
+pub(crate) fn label_text(bytes: &[u8]) -> Option<String> {
+    let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
+    let text: String = String::from_utf8_lossy(text)
+        .chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_end_at_zero_and_show_safely() {
+        assert_eq!(label_text(b"root\0junk"), Some("root".into()));
+        assert_eq!(label_text(b"\0\0"), None);
+        assert_eq!(label_text(b"a\x1b[2J"), Some("a\u{fffd}[2J".into()));
+        assert_eq!(uuid_text([0; 16]), None);
+    }
+}

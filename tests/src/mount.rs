@@ -1,0 +1,75 @@
+//! Loop devices and mounts, undone when dropped. For root only.
+
+use crate::tools::{run, text};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// A mounted image.
+#[derive(Debug)]
+pub struct Mount {
+    point: PathBuf,
+    mounted: bool,
+}
+
+impl Mount {
+    /// Mounts an image file on the directory `point`, which is made when needed.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn new(image: &Path, point: &Path, options: &str) -> Result<Self> {
+        std::fs::create_dir_all(point).with_context(|| point.display().to_string())?;
+        let options = if options.is_empty() { "loop".into() } else { format!("loop,{options}") };
+        run("mount", &["-o", &options, text(image), text(point)])?;
+        Ok(Self { point: point.into(), mounted: true })
+    }
+
+    /// Where it is mounted.
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+
+    /// Unmounts, and reports when that fails.
+    ///
+    /// # Errors
+    /// When it is busy.
+    pub fn unmount(mut self) -> Result<()> {
+        self.mounted = false;
+        run("umount", &[text(&self.point)]).map(drop)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.mounted {
+            let _ = run("umount", &["-l", text(&self.point)]);
+        }
+    }
+}
+
+/// A loop device over an image file.
+#[derive(Debug)]
+pub struct Loop {
+    device: PathBuf,
+}
+
+impl Loop {
+    /// Attaches the file to a free loop device.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn new(image: &Path) -> Result<Self> {
+        let device = run("losetup", &["--find", "--show", text(image)])?;
+        Ok(Self { device: device.trim().into() })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = run("losetup", &["--detach", text(&self.device)]);
+    }
+}

@@ -4,6 +4,7 @@
 //! everything below a directory.
 
 use crate::rng::Rng;
+use crate::tools::{run, text};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,6 +60,8 @@ pub fn churn(root: &Path, seed: u64, rounds: u64) -> Result<()> {
                 return Ok(());
             }
         }
+        // Until it is written, nothing has its place yet.
+        run("sync", &["-f", text(&dir)])?;
         for i in (0..60).step_by(2) {
             fs::remove_file(dir.join(format!("f{i}")))?;
         }
@@ -76,7 +79,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<bool> {
 
 fn append(path: &Path, bytes: &[u8]) -> Result<bool> {
     let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
-    full_is_false(file.write_all(bytes).and_then(|()| file.sync_data()), path)
+    full_is_false(file.write_all(bytes), path)
 }
 
 fn full_is_false(result: std::io::Result<()>, path: &Path) -> Result<bool> {

@@ -18,8 +18,7 @@ pub fn find(tool: &str) -> Option<PathBuf> {
 
 /// True for root, who may mount and set up loop devices.
 pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+    rustix::process::geteuid().is_root()
 }
 
 /// True when every tool is there, and we are root where `root` asks for it. Otherwise prints a line

@@ -28,7 +28,7 @@ fn prove(test: &str, variant: &Variant) -> Result<()> {
 fn prove_image(image: &Path, shows: &[&str]) -> Result<()> {
     let dump = run("dumpe2fs", &[text(image)])?;
     for word in shows {
-        ensure!(dump.contains(word), "dumpe2fs does not show {word}:\n{dump}");
+        ensure!(dump.contains(word), "dumpe2fs does not show {word}");
     }
     let (found, set) = poison::prove(image, &check, &files)?;
 
@@ -67,7 +67,7 @@ variants! {
     ext2_4k: "-t ext2 -b 4096 -g 2048", 60_005, ["Block size:               4096"];
     ext2_revision_0: "-t ext2 -b 1024 -r 0", 40_000, ["revision #:    0"];
     ext2_revision_0_4k: "-t ext2 -b 4096 -r 0 -g 1024", 40_000, ["revision #:    0"];
-    ext2_without_sparse_super: "-t ext2 -b 1024 -O ^sparse_super", 40_000, ["Group 4: (Blocks 32769-40000)"];
+    ext2_without_sparse_super: "-t ext2 -b 1024 -O ^sparse_super,^resize_inode", 40_000, ["Backup superblock at 16385"];
     ext3_1k: "-t ext3 -b 1024", 60_000, ["has_journal"];
     ext3_4k: "-t ext3 -b 4096 -g 2048", 60_000, ["has_journal"];
     ext4_default: "-t ext4", 300_001, ["metadata_csum", "flex_bg", "64bit"];
@@ -87,14 +87,14 @@ variants! {
     ext2_meta_bg: "-t ext2 -b 1024 -O meta_bg,^resize_inode -g 1024", 60_000, ["meta_bg"];
     ext4_sparse_super2: "-t ext4 -b 1024 -O sparse_super2,^resize_inode", 60_000, ["sparse_super2"];
     ext4_sparse_super2_one: "-t ext4 -b 1024 -O sparse_super2,^resize_inode -E num_backup_sb=1", 60_000, ["sparse_super2"];
-    ext4_resize_reserve: "-t ext4 -b 1024 -E resize=4000000", 60_000, ["Reserved GDT blocks:      2"];
+    ext4_resize_reserve: "-t ext4 -b 1024 -E resize=4000000", 60_000, ["Reserved GDT blocks:      30"];
     ext4_no_resize_inode: "-t ext4 -b 1024 -O ^resize_inode", 60_000, ["flex_bg"];
     ext4_large_groups_table: "-t ext4 -b 1024 -g 256 -O ^resize_inode -N 6000", 60_000, ["Group 230:"];
 
     // Clusters.
     ext4_bigalloc: "-t ext4 -O bigalloc -C 65536", 90_000, ["bigalloc"];
     ext4_bigalloc_odd_end: "-t ext4 -O bigalloc -C 16384", 90_012, ["bigalloc"];
-    ext4_bigalloc_1k: "-t ext4 -b 1024 -O bigalloc -C 8192 -g 16384", 90_000, ["First block:              0"];
+    ext4_bigalloc_1k: "-t ext4 -b 1024 -O bigalloc -C 8192", 90_000, ["First block:              0"];
 
     // Checksums.
     ext4_uninit_bg: "-t ext4 -b 1024 -O ^metadata_csum,uninit_bg", 60_000, ["uninit_bg", "BLOCK_UNINIT"];
@@ -115,12 +115,12 @@ variants! {
     ext4_mmp: "-t ext4 -b 1024 -O mmp", 60_000, ["mmp"];
     ext4_large_inodes: "-t ext4 -b 4096 -g 2048 -I 1024", 60_000, ["Inode size:\t          1024"];
     ext4_small_inodes: "-t ext4 -b 1024 -I 128", 60_000, ["Inode size:\t          128"];
-    ext4_few_inodes: "-t ext4 -b 1024 -N 400", 60_000, ["Inode count:              4"];
+    ext4_few_inodes: "-t ext4 -b 1024 -N 400", 60_000, ["Inodes per group:         4"];
     ext4_stride: "-t ext4 -b 1024 -E stride=16,stripe_width=64", 60_000, ["RAID stripe width:        64"];
     ext4_packed_meta_blocks: "-t ext4 -b 1024 -E packed_meta_blocks=1", 60_000, ["flex_bg"];
 }
 
-/// The kernel and resize2fs grow a filesystem, the kernel by turning to `meta_bg`.
+/// resize2fs grows it over several groups, then shrinks it again.
 #[test]
 fn ext4_grown() -> Result<()> {
     if !ready("ext4_grown", &[&TOOLS[..], &["resize2fs"]].concat(), false) {
@@ -133,26 +133,6 @@ fn ext4_grown() -> Result<()> {
     prove_image(&image, &["Block count:              90001"])?;
     run("resize2fs", &[text(&image), "50000"])?;
     prove_image(&image, &["Block count:              50000"])
-}
-
-#[test]
-fn ext4_grown_while_mounted() -> Result<()> {
-    let tools = [&TOOLS[..], &["resize2fs", "mount", "losetup"]].concat();
-    if !ready("ext4_grown_while_mounted", &tools, true) {
-        return Ok(());
-    }
-    let dir = workspace()?;
-    let image = make_worn(dir.path(), "-t ext4 -b 1024 -O ^resize_inode -g 1024", 20_000, 2)?;
-    std::fs::OpenOptions::new().write(true).open(&image)?.set_len(90_000 << 10)?;
-    let device = Loop::new(&image)?;
-    let point = dir.path().join("grown");
-    std::fs::create_dir(&point)?;
-    run("mount", &[text(device.device()), text(&point)])?;
-    let grown = run("resize2fs", &[text(device.device())]);
-    run("umount", &[text(&point)])?;
-    drop(device);
-    grown?;
-    prove_image(&image, &["Block count:              90000", "meta_bg"])
 }
 
 #[test]
@@ -192,6 +172,7 @@ fn ext4_many_holes() -> Result<()> {
     for i in 0..5000 {
         std::fs::write(mount.point().join(format!("f{i}")), vec![7; 3000])?;
     }
+    run("sync", &["-f", text(mount.point())])?; // until then nothing has its place
     for i in (0..5000).step_by(2) {
         std::fs::remove_file(mount.point().join(format!("f{i}")))?;
     }

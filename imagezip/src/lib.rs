@@ -10,5 +10,6 @@ pub mod disk;
 pub mod fs;
 pub mod interrupt;
 pub mod output;
+pub mod partition;
 pub mod sector_set;
 pub mod units;

@@ -386,6 +386,41 @@ proptest! {
         let _ = detect_sector_size(&disk).unwrap();
     }
 
+    /// Checksums right, values hostile: the table must be bounded, and refused or harmless.
+    #[test]
+    fn any_gpt_entries_are_read_without_panic(
+        entries in prop::collection::vec(
+            (0u32..8, prop_oneof![0u64..1100, any::<u64>()], prop_oneof![0u64..1100, any::<u64>()]), 0..8),
+        field in 0usize..9,
+        value in prop_oneof![0u64..1100, any::<u64>(), Just(u64::MAX)],
+        target in 0u32..3000,
+    ) {
+        let mut bytes = MadeGpt { entries, ..MadeGpt::usual() }.bytes();
+        let header = &mut bytes[512..512 + 92];
+        match field {
+            0..4 => header[24 + 8 * field..32 + 8 * field].copy_from_slice(&value.to_le_bytes()),
+            4 => header[72..80].copy_from_slice(&value.to_le_bytes()),
+            5 => header[80..84].copy_from_slice(&value.to_le_bytes()[..4]),
+            6 => header[84..88].copy_from_slice(&value.to_le_bytes()[..4]),
+            _ => {}
+        }
+        header[16..20].fill(0);
+        let crc = crc32fast::hash(header);
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        let disk = disk(bytes);
+        let table = read(&disk).unwrap();
+        if table.problem.is_none() {
+            for pair in table.partitions.iter().flat_map(|a| table.partitions.iter().map(move |b| (a, b))) {
+                prop_assert!(pair.0.number == pair.1.number || pair.0.range.intersection(pair.1.range).is_none());
+            }
+        }
+        if let Ok(plan) = gpt::Relocation::plan(&disk, SectorCount::from_u32(target)) {
+            let end = u64::from(target) * 512;
+            prop_assert!(plan.patches.iter().all(|p| p.offset + p.bytes.len() as u64 <= end));
+        }
+        let _ = set_type(&disk, 1, PartitionKind::Mbr(0x82));
+    }
+
     #[test]
     fn a_gpt_survives_relocation(made in gpts(), grow in -3i64..200) {
         let source = made.disk();

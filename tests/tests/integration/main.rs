@@ -2,4 +2,5 @@
 
 mod disk;
 mod ext;
+mod partition;
 mod swap;

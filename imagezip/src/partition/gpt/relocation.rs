@@ -42,7 +42,7 @@ pub enum RelocationError {
         /// Size of the target.
         target: SectorCount,
     },
-    /// The primary is broken and its entries have no room where they must be.
+    /// The primary's entries have no room in front of the partitions.
     #[error("no room for the entries of the primary GPT before block {first_usable}")]
     NoRoomForPrimary {
         /// First usable logical sector.
@@ -115,15 +115,15 @@ fn new_primary(
     let size = gpt.lba_size;
     let mut header = copy.header.clone();
     let entries_lbas = header.entries_lbas(size);
-    if gpt.primary.is_err() {
-        header.entries_lba = gpt.primary_header.as_ref().map_or(2, |header| header.entries_lba);
-        let end = header.entries_lba.checked_add(entries_lbas);
-        let first_used = copy.entries().map(|entry| entry.first).min().unwrap_or(u64::MAX);
-        let first_usable = header.first_usable.min(first_used);
-        if end.is_none_or(|end| end > first_usable) {
-            return Err(RelocationError::NoRoomForPrimary { first_usable });
-        }
-    }
+    // The primary's entries stay where they are, or go behind the header if that place is unknown or
+    // not in front of all partitions.
+    let first_used = copy.entries().map(|entry| entry.first).min().unwrap_or(u64::MAX);
+    let first_usable = header.first_usable.min(first_used);
+    let before_all =
+        |lba: &u64| lba.checked_add(entries_lbas).is_some_and(|end| end <= first_usable);
+    let place = gpt.primary_header.as_ref().map(|header| header.entries_lba).filter(before_all);
+    let place = place.or(Some(PRIMARY_LBA + 1).filter(before_all));
+    header.entries_lba = place.ok_or(RelocationError::NoRoomForPrimary { first_usable })?;
     // The least room the backup needs, its header included; a source may have left more.
     let behind_min = entries_lbas + 1;
     let old_last = copy.header.my_lba.max(copy.header.alternate_lba);

@@ -10,36 +10,17 @@ use imagezip::units::SectorCount;
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use tests::tools::{find, ready};
 
 const MIB: u64 = 1 << 20;
 
-/// True when the test can run here; a missing tool fails in CI, as root.
-fn ready(test: &str, tools: &[&str], root: bool) -> bool {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
-    let missing: Vec<_> = tools.iter().filter(|tool| program(tool).is_none()).collect();
-    let why = match (missing.as_slice(), root && !is_root) {
-        ([], false) => return true,
-        ([], true) => "needs root".to_owned(),
-        (missing, _) => format!("not installed: {missing:?}"),
-    };
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!(ci && is_root), "{test} cannot run in CI: {why}");
-    println!("SKIPPED: {test}: {why}");
-    false
-}
-
-fn program(tool: &str) -> Option<PathBuf> {
-    let places = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
-    places.iter().map(|dir| Path::new(dir).join(tool)).find(|path| path.is_file())
-}
-
 /// Runs a tool with this input; what it printed.
 fn run(tool: &str, args: &[&str], input: &str) -> Result<String> {
-    let program = program(tool).with_context(|| format!("{tool} is not installed"))?;
+    let program = find(tool).with_context(|| format!("{tool} is not installed"))?;
     let mut child = Command::new(program)
         .args(args)
         .env("LC_ALL", "C")

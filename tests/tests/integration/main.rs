@@ -2,5 +2,6 @@
 
 mod disk;
 mod ext;
+mod mcast;
 mod partition;
 mod swap;

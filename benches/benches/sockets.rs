@@ -1,8 +1,9 @@
 //! What sending and receiving a group's datagrams costs, against a plain loop over `send_to`.
 //!
 //! All on the loopback interface, where the receiver's kernel work is part of every send. `send`
-//! has nobody listening and so shows the sender's share alone; `through` has one client, read by
-//! the same thread after each batch.
+//! goes to a socket that nobody reads, whose buffer is soon full: the sender's share and little
+//! else. `through` goes to one client and, as multicast on loopback does, back to the server; the
+//! same thread reads both after each batch. The difference is the cost of receiving twice.
 
 // The macros of criterion make functions without documentation.
 #![allow(missing_docs)]
@@ -55,7 +56,6 @@ fn drain(client: &GroupSocket, batch: &mut ReceiveBatch) {
 fn send_alone(criterion: &mut Criterion) {
     let mut bench = criterion.benchmark_group("send");
     bench.throughput(bytes_per_batch());
-    // A server hears its own batches on loopback; a client's socket in unicast hears nothing.
     let sink = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let to = sink.local_addr().expect("bound");
     let plain = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -96,7 +96,10 @@ fn through_a_client(criterion: &mut Criterion) {
 
 criterion_group! {
     name = sockets;
-    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
     targets = send_alone, through_a_client
 }
 criterion_main!(sockets);

@@ -59,7 +59,8 @@ impl fmt::Display for BufferSize {
             let (wanted, name) = (self.wanted_bytes, self.direction.sysctl());
             write!(
                 f,
-                " where {wanted} were wanted, so {sysctl}; raise the limit: `sysctl -w {name}={wanted}`"
+                " where {wanted} were wanted, so {sysctl}; raise the limit: `sysctl -w \
+                 {name}={wanted}`"
             )?;
         }
         Ok(())

@@ -13,7 +13,8 @@ use thiserror::Error;
 pub enum GroupError {
     /// Not an IP address.
     #[error(
-        "`{text}` is not an IP address; give numbers, such as 239.192.1.1 (multicast), 255.255.255.255 (broadcast), \
+        "`{text}` is not an IP address; give numbers, such as 239.192.1.1 (multicast), \
+         255.255.255.255 (broadcast), \
          192.0.2.7 (one machine) or ff15::f15b (IPv6 multicast)"
     )]
     Syntax {
@@ -22,7 +23,8 @@ pub enum GroupError {
     },
     /// 0.0.0.0 or ::.
     #[error(
-        "{ip} is no group: nobody can be reached there; give a multicast, broadcast or unicast address"
+        "{ip} is no group: nobody can be reached there; give a multicast, broadcast or unicast \
+         address"
     )]
     Unspecified {
         /// What was given.
@@ -60,7 +62,8 @@ pub enum InterfaceError {
     },
     /// The routing table has no way to the group.
     #[error(
-        "no route leads to group {group} ({source}); name the interface, or add a route: `ip route add {} dev IFACE`",
+        "no route leads to group {group} ({source}); name the interface, or add a route: `ip \
+         route add {} dev IFACE`",
         prefix(group)
     )]
     NoRoute {
@@ -97,7 +100,8 @@ pub enum OpenError {
     Interface(#[from] InterfaceError),
     /// Somebody else has the port.
     #[error(
-        "{address} is in use by another program; stop it (`ss -ulpn sport = :{}` names it) or choose another port",
+        "{address} is in use by another program; stop it (`ss -ulpn sport = :{}` names it) or \
+         choose another port",
         address.port()
     )]
     InUse {
@@ -121,7 +125,8 @@ pub enum OpenError {
 pub enum SocketError {
     /// A datagram is larger than the path takes in one piece; nothing is fragmented.
     #[error(
-        "a datagram of {len} bytes to {to} does not fit the network's frames; use smaller blocks, or raise the MTU \
+        "a datagram of {len} bytes to {to} does not fit the network's frames; use smaller blocks, \
+         or raise the MTU \
          of the interface (`ip link set IFACE mtu N`) and of every switch on the way"
     )]
     TooLarge {

@@ -117,19 +117,23 @@ impl GroupAddress {
                     None
                 } else if (first, second) == (224, 0) {
                     Some(format!(
-                        "group {ip} is in 224.0.0.0/24, which every switch floods to all ports and no router forwards; \
+                        "group {ip} is in 224.0.0.0/24, which every switch floods to all ports \
+                         and no router forwards; \
                          choose an organisation-local group, such as 239.192.1.1"
                     ))
                 } else {
                     Some(format!(
-                        "group {ip} has the same Ethernet address as a group in 224.0.0.0/24, which switches flood \
-                         to all ports; choose a group whose third number is not 0, such as 239.192.1.1"
+                        "group {ip} has the same Ethernet address as a group in 224.0.0.0/24, \
+                         which switches flood \
+                         to all ports; choose a group whose third number is not 0, such as \
+                         239.192.1.1"
                     ))
                 }
             }
             IpAddr::V6(ip) if ip.is_multicast() && matches!(ip.segments(), [.., 0, 1]) => {
                 Some(format!(
-                    "group {ip} has the same Ethernet address as ff02::1 (all nodes), which switches flood to all \
+                    "group {ip} has the same Ethernet address as ff02::1 (all nodes), which \
+                     switches flood to all \
                      ports; choose a group whose last 32 bits are not 1, such as ff15::f15b"
                 ))
             }
@@ -263,9 +267,9 @@ mod tests {
         }
 
         #[test]
-        fn a_flooded_group_is_one_whose_ethernet_address_is_a_control_groups(bits in 0xe000_0000u32..0xf000_0000) {
-            let flooded = GroupAddress::new(IpAddr::V4(bits.into()), 1).unwrap().flood_warning().is_some();
-            prop_assert_eq!(flooded, bits & 0x007f_ff00 == 0);
+        fn flooded_means_the_ethernet_address_of_a_control_group(bits in 0xe000_0000u32..0xf000_0000) {
+            let group = GroupAddress::new(IpAddr::V4(bits.into()), 1).unwrap();
+            prop_assert_eq!(group.flood_warning().is_some(), bits & 0x007f_ff00 == 0);
         }
     }
 }

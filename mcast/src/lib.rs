@@ -14,6 +14,7 @@
 
 pub mod buffers;
 pub mod clock;
+pub mod counters;
 mod endpoint;
 pub mod error;
 pub mod group;
@@ -28,11 +29,12 @@ mod sys;
 pub mod waker;
 
 pub use buffers::BufferSize;
+pub use counters::Counters;
 pub use error::{GroupError, InterfaceError, OpenError, SocketError};
 pub use group::{GroupAddress, GroupKind};
 pub use interface::{Interface, InterfaceSelector};
 pub use options::Options;
 pub use receive::{Datagram, ReceiveBatch, Received};
 pub use send::{SendBatch, Sent, Stop};
-pub use socket::{Counters, GroupSocket, Role, Warning};
+pub use socket::{GroupSocket, Role, Warning};
 pub use waker::Waker;

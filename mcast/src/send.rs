@@ -98,8 +98,8 @@ impl SendBatch {
 pub enum Stop {
     /// The socket's send buffer is full: wait for [`crate::GroupSocket::wait_writable`].
     SocketFull,
-    /// The device's queue is full and dropped the last attempt, or a part of it: back-pressure, slow
-    /// down.
+    /// The device's queue is full and dropped the last attempt, or a part of it: back-pressure,
+    /// slow down.
     DeviceFull,
     /// The system refuses at the moment: no route, interface down, firewall. It was logged.
     Refused {
@@ -111,8 +111,8 @@ pub enum Stop {
 /// How far a send got.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Sent {
-    /// Datagrams that went out in this call, as far as the kernel tells: a device's queue may drop a
-    /// part of a segmented send in silence.
+    /// Datagrams that went out in this call, as far as the kernel tells: a device's queue may drop
+    /// a part of a segmented send in silence.
     pub datagrams: usize,
     /// Why not all did; `None` when all did.
     pub stopped: Option<Stop>,
@@ -169,7 +169,7 @@ pub(crate) fn send_batch(
         let Err(error) = endpoint.try_send(contents, len, to, from) else {
             if let Some(refused) = singly_after.take() {
                 endpoint.stop_segmentation();
-                tracing::info!(%to, "datagrams are sent one at a time: segmentation was refused ({refused})");
+                tracing::info!(%to, "segmentation was refused ({refused}): datagrams go one by one");
             }
             batch.mark_sent(segments);
             datagrams += segments;
@@ -297,18 +297,6 @@ mod tests {
         send_batch(&endpoint, &mut batch, to, None, &mut numbers).unwrap();
         assert_eq!(numbers.calls, 33);
         assert_arrived(&receiver, 1448, 33);
-    }
-
-    #[test]
-    fn a_datagram_above_the_frame_size_is_an_error_that_names_the_mtu() {
-        // Loopback takes 65536 bytes, so that only a made-up limit is small enough to exceed here.
-        let error =
-            SocketError::TooLarge { len: 8208, to: SocketAddr::from((Ipv4Addr::LOCALHOST, 9)) };
-        assert!(error.to_string().contains("MTU"), "{error}");
-        assert!(matches!(
-            meaning(&io::Error::from_raw_os_error(libc::EMSGSIZE)),
-            Meaning::TooLarge
-        ));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! rate of its complaints. What it never does: look inside a datagram.
 
 use crate::buffers::BufferSize;
+use crate::counters::{AtomicCounters, Counters, add, widen};
 use crate::endpoint::Endpoint;
 use crate::error::{OpenError, SocketError};
 use crate::group::{GroupAddress, GroupKind, needs_scope, scoped};
@@ -22,7 +23,6 @@ use nix::sys::time::TimeSpec;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Errors that pass by themselves in one receive before it gives up.
@@ -63,59 +63,18 @@ impl fmt::Display for Warning {
             Self::Flooded(text) => f.write_str(text),
             Self::NoMulticast { interface } => write!(
                 f,
-                "interface {interface} does not carry multicast; choose another, or `ip link set {interface} multicast on`"
+                "interface {interface} does not carry multicast; choose another, or `ip link set \
+                 {interface} multicast on`"
             ),
             Self::NotRunning { interface } => {
                 write!(
                     f,
-                    "interface {interface} is down or has no carrier; see `ip link show {interface}`"
+                    "interface {interface} is down or has no carrier; see `ip link show \
+                     {interface}`"
                 )
             }
         }
     }
-}
-
-/// What a socket did since it was opened.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counters {
-    /// Datagrams handed to the kernel.
-    pub datagrams_sent: u64,
-    /// System calls that took.
-    pub send_calls: u64,
-    /// Sends that found the socket's buffer full.
-    pub socket_full: u64,
-    /// Sends that the device's full queue dropped: back-pressure.
-    pub device_full: u64,
-    /// Sends that the system refused (no route, interface down, firewall).
-    pub refused: u64,
-    /// Datagrams received.
-    pub datagrams_received: u64,
-    /// System calls that brought some.
-    pub receive_calls: u64,
-    /// Errors that came back by ICMP (servers only).
-    pub icmp_errors: u64,
-}
-
-#[derive(Debug, Default)]
-struct AtomicCounters {
-    datagrams_sent: AtomicU64,
-    send_calls: AtomicU64,
-    socket_full: AtomicU64,
-    device_full: AtomicU64,
-    refused: AtomicU64,
-    datagrams_received: AtomicU64,
-    receive_calls: AtomicU64,
-    icmp_errors: AtomicU64,
-}
-
-fn add(counter: &AtomicU64, number: u64) {
-    if number > 0 {
-        counter.fetch_add(number, Ordering::Relaxed);
-    }
-}
-
-fn widen(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// A member of a group: its sockets, ready to send and receive.
@@ -460,18 +419,7 @@ impl GroupSocket {
 
     /// What happened since the socket was opened.
     pub fn counters(&self) -> Counters {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.counters;
-        Counters {
-            datagrams_sent: read(&counters.datagrams_sent),
-            send_calls: read(&counters.send_calls),
-            socket_full: read(&counters.socket_full),
-            device_full: read(&counters.device_full),
-            refused: read(&counters.refused),
-            datagrams_received: read(&counters.datagrams_received),
-            receive_calls: read(&counters.receive_calls),
-            icmp_errors: read(&counters.icmp_errors),
-        }
+        self.counters.snapshot()
     }
 
     /// Leaves the group and joins it again, which makes the kernel send a fresh membership report:

@@ -2,15 +2,15 @@
 
 use mcast::{
     GroupAddress, GroupKind, GroupSocket, Interface, InterfaceSelector, Options, ReceiveBatch,
-    Received, SendBatch, Stop,
+    Received, SendBatch, SocketError, Stop,
 };
 use std::time::Duration;
 use tests::netns::{Network, Node};
 
 const PORT: u16 = 64494;
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
-/// Long enough for what is on the way on an unlimited cable.
-const QUIET: Option<Duration> = Some(Duration::from_millis(100));
+/// Long enough for what is on the way on an unlimited cable, on a busy machine too.
+const QUIET: Option<Duration> = Some(Duration::from_millis(250));
 
 fn group(address: &str) -> GroupAddress {
     GroupAddress::parse(address, PORT).unwrap()
@@ -131,6 +131,27 @@ fn the_interface_of_a_group_is_found_by_route() {
         Interface::select(&InterfaceSelector::ByRoute, &group("239.192.7.7")).unwrap_err()
     });
     assert!(error.to_string().contains("ip route add 224.0.0.0/4"), "{error}");
+}
+
+#[test]
+fn nothing_is_fragmented_and_segmentation_outlives_the_attempt() {
+    let Some(network) = Network::new(2) else { return };
+    let server = server(network.node(0), "239.192.7.12");
+    let client = client(network.node(1), "239.192.7.12");
+    let segments = server.segments_max(1056);
+    for count in [1, 5] {
+        let mut batch = SendBatch::new(8208, 5);
+        (0..count).for_each(|_| drop(batch.push()));
+        match server.send(&mut batch, server.group_addr()) {
+            Err(error @ SocketError::TooLarge { len: 8208, .. }) => {
+                assert!(error.to_string().contains("MTU"))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(server.segments_max(1056), segments);
+    assert_eq!(send_numbered(&server, 100), 100);
+    assert_eq!(receive_numbers(&client).len(), 100);
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Waker {
         if !self.shared.raised.load(Ordering::Relaxed) {
             return false;
         }
-        // The flag before the event: a wake-up in between leaves the flag set and is seen next time.
+        // The flag before the event: a wake-up in between leaves the flag set, to be seen next time.
         self.shared.raised.swap(false, Ordering::Acquire);
         // It fails only when there is nothing to read.
         let _ = self.shared.event.read();

@@ -8,8 +8,8 @@
 //! and its own loopback. The bridge lives in a namespace of its own; its port to node N (counted
 //! from 0) is `swN`. Needs root and `ip`, `tc` (iproute2), `nft` (nftables) and `ethtool`.
 
+use crate::tools::ready;
 use nix::sched::{CloneFlags, setns};
-use nix::unistd::geteuid;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -57,16 +57,10 @@ impl Network {
     /// A network of this many nodes, or `None`, said loudly, where it cannot be made.
     ///
     /// # Panics
-    /// When a step fails, or when root lacks a tool in continuous integration (`CI=true`).
+    /// When a step fails, or when a tool is missing in CI; see [`ready`].
     pub fn new(nodes: usize) -> Option<Self> {
         assert!((1..=NODES_MAX).contains(&nodes), "{nodes} nodes");
-        if !geteuid().is_root() {
-            println!("SKIPPED: network namespaces need root");
-            return None;
-        }
-        if let Some(tool) = TOOLS.into_iter().find(|tool| !is_installed(tool)) {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "`{tool}` is not installed");
-            println!("SKIPPED: network namespaces need `{tool}`, which is not installed");
+        if !ready("network of namespaces", &TOOLS, true) {
             return None;
         }
         remove_leftovers();
@@ -311,12 +305,6 @@ fn feed(command: &mut Command, input: &str) {
     let output = run(command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {said}\n{input}", output.status);
-}
-
-fn is_installed(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder| folder.join(tool)).any(|file| file.is_file())
 }
 
 /// Removes namespaces of test runs that were killed.

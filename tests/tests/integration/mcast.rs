@@ -141,7 +141,7 @@ fn nothing_is_fragmented_and_segmentation_outlives_the_attempt() {
     let segments = server.segments_max(1056);
     for count in [1, 5] {
         let mut batch = SendBatch::new(8208, 5);
-        (0..count).for_each(|_| drop(batch.push()));
+        (0..count).for_each(|_| batch.push().unwrap().fill(0));
         match server.send(&mut batch, server.group_addr()) {
             Err(error @ SocketError::TooLarge { len: 8208, .. }) => {
                 assert!(error.to_string().contains("MTU"))

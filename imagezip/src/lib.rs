@@ -6,10 +6,16 @@
 //!
 //! Read the modules in this order: [`units`], [`sector_set`], [`disk`], [`partition`], [`fs`].
 
+pub mod buffer_pool;
 pub mod disk;
 pub mod fs;
 pub mod interrupt;
+pub mod load;
+pub mod ndz;
+pub mod ordered_pool;
 pub mod output;
 pub mod partition;
+pub mod progress;
+pub mod save;
 pub mod sector_set;
 pub mod units;

@@ -231,6 +231,36 @@ impl SectorRange {
         }
     }
 
+    /// The part of the range before `end`; nothing when it starts later.
+    pub fn until(self, end: Sector) -> Self {
+        Self { start: self.start, end: end.clamp(self.start, self.end) }
+    }
+
+    /// The part of the range from `start` on; nothing when it ends earlier.
+    pub fn after(self, start: Sector) -> Self {
+        Self { start: start.clamp(self.start, self.end), end: self.end }
+    }
+
+    /// The range with its end moved forward to `end`; unchanged when that is no longer.
+    pub fn extended_to(self, end: Sector) -> Self {
+        Self { start: self.start, end: self.end.max(end) }
+    }
+
+    /// The range up to the next line of a grid of `cell` sectors, or up to its end.
+    pub fn up_to_grid(self, cell: SectorCount) -> Self {
+        let cell = cell.0.max(1);
+        let line = self.start.0 - self.start.0 % cell + cell; // at most twice SECTORS_MAX
+        self.until(Sector(line))
+    }
+
+    /// The whole cells of a grid of `cell` sectors that lie inside; `None` when there is none.
+    pub fn whole_cells(self, cell: SectorCount) -> Option<Self> {
+        let cell = cell.0.max(1);
+        let start = Sector(self.start.0.div_ceil(cell).saturating_mul(cell));
+        let end = Sector(self.end.0 - self.end.0 % cell);
+        (start < end).then_some(Self { start, end })
+    }
+
     /// The smallest range on a grid of `cell` sectors that holds this one, cut at `limit`.
     pub fn widen_to_grid(self, cell: SectorCount, limit: Sector) -> Self {
         let cell = cell.0.max(1);
@@ -320,6 +350,12 @@ mod tests {
         let cell = SectorCount::from_u32(8);
         assert_eq!(range(9, 10).widen_to_grid(cell, Sector::from_u32(100)), range(8, 16));
         assert_eq!(range(9, 10).widen_to_grid(cell, Sector::from_u32(12)), range(8, 12));
+        assert_eq!(range(9, 30).up_to_grid(cell), range(9, 16));
+        assert_eq!(range(9, 12).up_to_grid(cell), range(9, 12));
+        assert_eq!(range(9, 31).whole_cells(cell), Some(range(16, 24)));
+        assert_eq!(range(9, 23).whole_cells(cell), None);
+        assert_eq!(range(9, 20).until(Sector::from_u32(4)), range(9, 9));
+        assert_eq!(range(9, 20).after(Sector::from_u32(12)), range(12, 20));
     }
 
     #[test]

@@ -1,0 +1,105 @@
+//! Why a load ended, or was not begun.
+
+use crate::disk::{DiskError, OpenError};
+use crate::ndz::FormatError;
+use crate::partition::DoesNotFit;
+use crate::partition::gpt::RelocationError;
+use crate::units::{HumanBytes, SectorCount, SectorRange};
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a load ended, or was not begun.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The image could not be read.
+    #[error("{}: cannot read the image: {source}", path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The image is damaged, incomplete, or needs something this program does not do.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The target could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The target failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The image does not suit the target.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What was written reads back as something else.
+    #[error(
+        "verification failed: {count} of the ranges written read back differently; the first is \
+         sectors {first}. The disk or its connection is damaging data"
+    )]
+    Verify {
+        /// The first range that differs.
+        first: SectorRange,
+        /// How many differ.
+        count: u64,
+    },
+    /// A signal asked to stop.
+    #[error("interrupted; the target is incomplete and has no partition table")]
+    Interrupted,
+    /// A thread ended without a word. An error in this program.
+    #[error("internal error: the pipeline ended early")]
+    EndedEarly,
+}
+
+/// Why an image is not loaded onto a target. Nothing has been written then.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// Saved sectors lie beyond the end of the target.
+    #[error(
+        "the image does not fit: it writes up to sector {needed} ({}), the target has {target} \
+         sectors ({})", HumanBytes(.needed.bytes()), HumanBytes(.target.bytes())
+    )]
+    TooSmall {
+        /// Sectors the target must have.
+        needed: SectorCount,
+        /// Sectors it has.
+        target: SectorCount,
+    },
+    /// A partition ends beyond the end of the target.
+    #[error("the image does not fit: {0}")]
+    Partition(#[from] DoesNotFit),
+    /// The GPT cannot be moved to the target's end.
+    #[error("the image does not fit: {0}")]
+    Gpt(#[from] RelocationError),
+    /// Logical sectors of another size: partition table and filesystems would be misread.
+    #[error(
+        "the image was made from a disk with {image}-byte logical sectors, the target has \
+         {target}-byte sectors; its partition table and filesystems would not be understood"
+    )]
+    SectorSize {
+        /// Of the image.
+        image: u32,
+        /// Of the target.
+        target: u32,
+    },
+    /// A whole-disk image was to go into a partition.
+    #[error("the image holds a whole disk and cannot be loaded into a partition; leave out -s")]
+    WholeDisk,
+    /// There is no such partition on the target.
+    #[error("the target has no partition {number}; it has {found}")]
+    NoPartition {
+        /// The number asked for.
+        number: u32,
+        /// Those it has.
+        found: String,
+    },
+}
+
+impl LoadError {
+    /// True when nothing was written because the image or the disk does not qualify: trying again
+    /// will not help.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Format(_))
+            || matches!(self, Self::Open(OpenError::Busy { .. } | OpenError::NotADisk { .. }))
+    }
+}

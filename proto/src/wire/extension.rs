@@ -120,11 +120,8 @@ mod tests {
 
     #[test]
     fn known_extensions_survive_among_unknown_ones() {
-        let all = Announcement {
-            features: Some(5),
-            image_id: Some([7; 16]),
-            server_run: Some(1 << 40),
-        };
+        let all =
+            Announcement { features: Some(5), image_id: Some([7; 16]), server_run: Some(1 << 40) };
         let mut buffer = [0; ANNOUNCEMENT_LEN_MAX];
         let mut bytes = vec![0x99, 0x99, 3, 0, 1, 2, 3];
         bytes.extend(all.encode(&mut buffer).bytes());

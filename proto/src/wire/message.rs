@@ -385,9 +385,5 @@ fn check_run(geometry: &Geometry, chunk: u32, first: u32, count: u32) -> Result<
     }
     let fits = first < blocks_per_chunk
         && first.checked_add(count).is_some_and(|end| end <= blocks_per_chunk);
-    if fits {
-        Ok(())
-    } else {
-        Err(OutOfGeometry::Blocks { chunk, first, count, blocks_per_chunk })
-    }
+    if fits { Ok(()) } else { Err(OutOfGeometry::Blocks { chunk, first, count, blocks_per_chunk }) }
 }

@@ -1,0 +1,122 @@
+//! How long an answer takes, and how fast data comes.
+//!
+//! What it owns: smoothed measurements, and the waiting times derived from them. What it never
+//! does: wait for ever. Every derived time has an upper limit, so that a lost request is repeated.
+
+use crate::time::{Duration, Instant};
+
+/// No request is repeated sooner: a server takes twice its delivery time of 10 ms for a crossing.
+const WAIT_MIN: Duration = Duration::from_millis(25);
+
+/// A request is repeated at least this often while nothing comes of it: a lost one costs no more.
+const WAIT_MAX: Duration = Duration::from_millis(1000);
+
+/// Before the first measurement: the 90 ms of deployed clients.
+const WAIT_FIRST: Duration = Duration::from_millis(90);
+
+/// Silence of the whole group that means "ask again", whatever the queue's length promised.
+const SILENCE_MIN: Duration = Duration::from_millis(40);
+
+/// Measures answers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Delay {
+    /// Smoothed time from a request to its first block, and its mean deviation; RFC 6298's way.
+    smoothed: Duration,
+    deviation: Duration,
+    measured: bool,
+    /// The shortest answer seen: the round trip without the queue.
+    shortest: Option<Duration>,
+    last_block: Option<Instant>,
+    /// Smoothed time between blocks that arrive in a row.
+    gap: Duration,
+}
+
+impl Delay {
+    /// A request was answered after `span`.
+    pub(super) fn answered(&mut self, span: Duration) {
+        let span = span.min(WAIT_MAX.times(2));
+        self.shortest = Some(self.shortest.map_or(span, |s| s.min(span)));
+        if !self.measured {
+            self.measured = true;
+            self.smoothed = span;
+            self.deviation = span.divided_by(2);
+            return;
+        }
+        let error = if span > self.smoothed { span - self.smoothed } else { self.smoothed - span };
+        self.deviation = self.deviation - self.deviation.divided_by(4) + error.divided_by(4);
+        self.smoothed = self.smoothed - self.smoothed.divided_by(8) + span.divided_by(8);
+    }
+
+    /// Some block of the group arrived.
+    pub(super) fn block(&mut self, now: Instant) {
+        if let Some(last) = self.last_block {
+            // A pause says nothing about the pace.
+            let gap = now.since(last).min(self.gap.times(8) + Duration::from_micros(100));
+            self.gap = self.gap - self.gap.divided_by(16) + gap.divided_by(16);
+        }
+        self.last_block = Some(now);
+    }
+
+    /// How long to wait for a request's first block before repeating it the `retries`-th time.
+    pub(super) fn wait(&self, retries: u32) -> Duration {
+        let base = match self.measured {
+            true => self.smoothed + self.deviation.times(4),
+            false => WAIT_FIRST,
+        };
+        let factor = 1u64 << retries.min(6);
+        base.clamp(WAIT_MIN, WAIT_MAX).times(factor).min(WAIT_MAX)
+    }
+
+    /// The round trip without the queue, as far as known.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.shortest.unwrap_or(Duration::from_millis(5)).min(WAIT_MAX)
+    }
+
+    /// How long a pause inside a sweep may be before it counts as its end: many times the smoothed
+    /// gap, because blocks come in bursts.
+    pub(super) fn pause(&self) -> Duration {
+        (self.gap.times(64) + self.round_trip()).clamp(SILENCE_MIN, WAIT_MAX)
+    }
+
+    /// Smoothed time between blocks.
+    pub(super) fn block_gap(&self) -> Duration {
+        self.gap
+    }
+
+    /// True when the group has been silent for so long that waiting is pointless.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.last_block.is_some_and(|last| now.since(last) >= self.pause())
+    }
+
+    /// When the group counts as silent if nothing arrives.
+    pub(super) fn silent_at(&self) -> Instant {
+        self.last_block.map_or(Instant::FAR_FUTURE, |last| last + self.pause())
+    }
+
+    pub(super) fn last_block(&self) -> Option<Instant> {
+        self.last_block
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_follow_the_answers_within_limits() {
+        let mut delay = Delay::default();
+        assert_eq!(delay.wait(0), WAIT_FIRST);
+        for _ in 0..100 {
+            delay.answered(Duration::from_millis(100));
+        }
+        let wait = delay.wait(0).as_millis();
+        assert!((100..130).contains(&wait), "{wait}");
+        assert_eq!(delay.wait(60), WAIT_MAX);
+        for _ in 0..100 {
+            delay.answered(Duration::from_micros(300));
+        }
+        assert_eq!(delay.wait(0), WAIT_MIN);
+        delay.answered(Duration::MAX);
+        assert!(delay.wait(0) <= WAIT_MAX);
+    }
+}

@@ -1,0 +1,128 @@
+//! When the next blocks may go out: a token bucket in time.
+//!
+//! What it owns: an absolute deadline, so that late wake-ups are caught up and do not lower the
+//! rate. What it never does: sleep. Debt is capped: after a long pause no flood follows.
+
+use crate::time::{Duration, Instant};
+
+/// Late wake-ups up to this are caught up. More would be a burst that switches drop.
+const DEBT_MAX: Duration = Duration::from_micros(500);
+
+/// Below this rate a burst is at most [`BURST_SLOW_MAX`] blocks, for switches with shallow buffers.
+const BURST_FAST_RATE: u64 = 2_500_000_000;
+
+/// See [`BURST_FAST_RATE`].
+const BURST_SLOW_MAX: u32 = 16;
+
+/// A burst lasts about this long at most, so that slow rates go out block by block.
+const BURST_SPAN: Duration = Duration::from_millis(2);
+
+/// Lets blocks pass at a rate.
+#[derive(Clone, Debug)]
+pub(super) struct Pacer {
+    block_wire_bits: u64,
+    burst_blocks_max: u32,
+    rate: u64,
+    /// Time that one block takes at the rate.
+    block_time: Duration,
+    /// When everything sent so far is paid for.
+    due: Instant,
+    /// Blocks that may still go in the burst that has begun.
+    burst_left: u32,
+}
+
+impl Pacer {
+    pub(super) fn new(block_wire_bits: u64, burst_blocks_max: u32, rate: u64) -> Self {
+        let mut pacer = Self {
+            block_wire_bits,
+            burst_blocks_max: burst_blocks_max.max(1),
+            rate: 0,
+            block_time: Duration::ZERO,
+            due: Instant::ZERO,
+            burst_left: 0,
+        };
+        pacer.set_rate(rate);
+        pacer
+    }
+
+    /// Bits per second on the wire.
+    pub(super) fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    pub(super) fn set_rate(&mut self, rate: u64) {
+        self.rate = rate.max(1);
+        let nanos = u128::from(self.block_wire_bits) * 1_000_000_000 / u128::from(self.rate);
+        self.block_time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).max(1));
+    }
+
+    fn burst(&self) -> u32 {
+        let limit = if self.rate < BURST_FAST_RATE { BURST_SLOW_MAX } else { u32::MAX };
+        let span = BURST_SPAN.as_nanos() / self.block_time.as_nanos();
+        u32::try_from(span).unwrap_or(u32::MAX).clamp(1, self.burst_blocks_max.min(limit))
+    }
+
+    /// Blocks that may go out now.
+    pub(super) fn allowance(&mut self, now: Instant) -> u32 {
+        if self.burst_left == 0 && self.due <= now {
+            self.due = self.due.max(now - DEBT_MAX);
+            self.burst_left = self.burst();
+        }
+        self.burst_left
+    }
+
+    /// When [`Self::allowance`] is above zero.
+    pub(super) fn next(&self) -> Instant {
+        if self.burst_left > 0 { Instant::ZERO } else { self.due }
+    }
+
+    /// Blocks went out.
+    pub(super) fn spend(&mut self, blocks: u32) {
+        self.burst_left = self.burst_left.saturating_sub(blocks);
+        self.due = self.due + self.block_time.times(u64::from(blocks));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends as fast as allowed with wake-ups `late` after each deadline; blocks in a second.
+    fn blocks_in_a_second(rate: u64, late: Duration) -> u64 {
+        let mut pacer = Pacer::new((1048 + 66) * 8, 44, rate);
+        let (mut now, mut sent) = (Instant::ZERO + Duration::from_secs(1), 0);
+        let end = now + Duration::from_secs(1);
+        while now < end {
+            let n = pacer.allowance(now);
+            pacer.spend(n);
+            sent += u64::from(n);
+            now = now.max(pacer.next() + late);
+        }
+        sent
+    }
+
+    #[test]
+    fn the_rate_holds_from_10_megabits_to_10_gigabits() {
+        for rate in [10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000] {
+            for late in [0, 50, 200] {
+                let blocks = blocks_in_a_second(rate, Duration::from_micros(late));
+                let ideal = rate / ((1048 + 66) * 8);
+                let error = blocks.abs_diff(ideal) * 1000 / ideal;
+                assert!(error <= 20, "{blocks} blocks at {rate}, {late} us late; ideal {ideal}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_is_not_caught_up() {
+        let mut pacer = Pacer::new(8912, 44, 100_000_000);
+        let now = Instant::ZERO + Duration::from_secs(100);
+        let mut sent = 0;
+        while pacer.next() <= now {
+            let n = pacer.allowance(now);
+            pacer.spend(n);
+            sent += n;
+        }
+        assert!(sent <= 2 * BURST_SLOW_MAX, "{sent} blocks at once");
+    }
+}

@@ -1,6 +1,7 @@
 //! A model of a deployed client, as far as its specification tells: two chunks requested ahead,
 //! eight in progress, 64 buffers, missing blocks asked for after 90 ms of silence with back-off, or
-//! when a chunk completed and another one's last request is more than a second old.
+//! when a chunk completed and another one's last request is more than a second old. It joins as in
+//! file mode, with JOIN2 and no extension, because JOIN describes only full-size chunks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use proto::block_set::BlockSet;
 use proto::geometry::Geometry;
 use proto::random::Random;
 use proto::time::{Duration, Instant};
-use proto::wire::{self, Datagram, Message, Statistics};
+use proto::wire::{self, Datagram, Extensions, Join2, Message, Statistics};
 
 const AHEAD_MAX: usize = 2;
 const IN_PROGRESS_MAX: usize = 8;
@@ -84,7 +85,8 @@ impl DeployedClient {
             return None;
         }
         match message {
-            Message::JoinReply { .. } if self.geometry.is_none() => {
+            Message::Join2Reply(body) if body.client_id == self.id && self.geometry.is_none() => {
+                assert_eq!(body.geometry(), Ok(*geometry), "joined another file");
                 self.geometry = Some(*geometry);
                 self.order = (0..geometry.chunks()).collect();
                 self.random.shuffle(&mut self.order);
@@ -227,7 +229,14 @@ impl DeployedClient {
         }
         if self.geometry.is_none() && now >= self.join_at {
             self.join_at = now + JOIN_INTERVAL;
-            self.outbox.push_back(Message::JoinRequest { client_id: self.id });
+            self.outbox.push_back(Message::Join2Request(Join2 {
+                client_id: self.id,
+                blocks: 0,
+                blocks_per_chunk: 1024,
+                block_size: 1024,
+                bytes: 0,
+                extensions: Extensions::default(),
+            }));
         }
         if now >= self.idle_at {
             self.idle_span = self.idle_span.times(2).min(IDLE_MAX);

@@ -33,7 +33,8 @@ pub struct Link {
     pub deaf: bool,
     /// Nothing it sends arrives.
     pub mute: bool,
-    in_burst: bool,
+    /// It is in a burst of loss.
+    pub in_burst: bool,
 }
 
 impl Network {

@@ -1,0 +1,84 @@
+//! Runs the simulator: one seed with a trace, many seeds, or the table.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use sim::{scenario, table};
+
+const USAGE: &str = "usage: sim --seed N [--quiet] | --seeds A..B | --table [CLIENTS...] [--deployed]
+
+  --seed N      replay one seed and print every event
+  --seeds A..B  run the seeds from A up to, not including, B; print the first that fails
+  --table       print the table of docs/simulation.md
+  --deployed    ... with models of deployed peers on both sides";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["--seed", seed, rest @ ..] => match seed.parse() {
+            Ok(seed) => one(seed, !rest.contains(&"--quiet")),
+            Err(_) => usage(),
+        },
+        ["--seeds", range] => match range.split_once("..") {
+            Some((a, b)) => match (a.parse(), b.parse()) {
+                (Ok(a), Ok(b)) => many(a, b),
+                _ => usage(),
+            },
+            None => usage(),
+        },
+        ["--table", rest @ ..] => {
+            let deployed = rest.contains(&"--deployed");
+            let mut clients: Vec<u32> = rest.iter().filter_map(|w| w.parse().ok()).collect();
+            if clients.is_empty() {
+                clients = vec![1, 10, 100, 400];
+            }
+            table::print(&clients, deployed, 1);
+            ExitCode::SUCCESS
+        }
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn one(seed: u64, trace: bool) -> ExitCode {
+    let setup = scenario::draw(seed, trace);
+    if !trace {
+        println!("{setup:#?}");
+    }
+    match scenario::run(setup) {
+        Ok(outcome) => {
+            println!("{outcome:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("FAILED: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn many(from: u64, to: u64) -> ExitCode {
+    let start = Instant::now();
+    let (mut failed, mut events) = (0u64, 0u64);
+    for seed in from..to {
+        let result = std::panic::catch_unwind(|| scenario::run(scenario::draw(seed, false)));
+        match result {
+            Ok(Ok(outcome)) => events += outcome.events,
+            Ok(Err(error)) => {
+                failed += 1;
+                println!("FAILED: {error}; replay with --seed {seed}");
+            }
+            Err(_) => {
+                failed += 1;
+                println!("FAILED: seed {seed} panicked; replay with --seed {seed}");
+            }
+        }
+    }
+    println!("{} seeds, {failed} failed, {events} events, {:?}", to - from, start.elapsed());
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -199,7 +199,8 @@ impl Asking {
                 } else {
                     let retries = slot.retries.max(u32::from(slot.lossy));
                     asks.extend([Ask::Some { chunk: slot.chunk, retries, wanted }]);
-                    slot.asked_at.get_or_insert(now);
+                    // A repeated request's answer may be the first one's: it measures nothing.
+                    slot.asked_at = (slot.retries == 0).then_some(now);
                     slot.ask_at = now + delay.wait(slot.retries);
                     slot.retries = slot.retries.saturating_add(1);
                     slot.expected = missing;
@@ -223,11 +224,8 @@ impl Asking {
         let free = marks.free_slots();
         let (mut mine, mut due) = (0, self.due);
         self.asked.retain(|chunk, asked| {
-            let wait = match silent {
-                true => delay.pause().min(delay.wait(0)).times(1 << asked.retries.min(6)),
-                false => delay.wait(asked.retries),
-            };
-            let expiry = asked.at + wait.min(delay.wait(asked.retries));
+            let wait = delay.wait(asked.retries);
+            let expiry = asked.at + if silent { wait.min(delay.pause()) } else { wait };
             if now >= expiry {
                 // Buffers may have gone to other chunks meanwhile.
                 if !asked.mine || mine >= free {

@@ -11,6 +11,10 @@ const WAIT_MIN: Duration = Duration::from_millis(25);
 /// A request is repeated at least this often while nothing comes of it: a lost one costs no more.
 const WAIT_MAX: Duration = Duration::from_millis(1000);
 
+/// Repeats lengthen the wait, gently: with 30 % loss both ways every second request fails without
+/// anybody being overloaded. After this many the wait is 8 times the first.
+const RETRIES_COUNTED: u32 = 14;
+
 /// Before the first measurement: the 90 ms of deployed clients.
 const WAIT_FIRST: Duration = Duration::from_millis(90);
 
@@ -63,7 +67,7 @@ impl Delay {
             true => self.smoothed + self.deviation.times(4),
             false => WAIT_FIRST,
         };
-        let factor = 1u64 << retries.min(6);
+        let factor = 1 + u64::from(retries.min(RETRIES_COUNTED)) / 2;
         base.clamp(WAIT_MIN, WAIT_MAX).times(factor).min(WAIT_MAX)
     }
 

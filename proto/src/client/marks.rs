@@ -72,7 +72,6 @@ pub(super) struct Marks {
     free: Vec<u32>,
     /// Chunks with a slot that is not complete.
     open: Vec<u32>,
-    wanted: u32,
     done: u32,
     complete_ever: u32,
 }
@@ -87,7 +86,6 @@ impl Marks {
             slots: vec![None; slot_count],
             free: (0..slots).rev().collect(),
             open: Vec::with_capacity(slot_count),
-            wanted: geometry.chunks(),
             done: 0,
             complete_ever: 0,
         }
@@ -118,11 +116,6 @@ impl Marks {
         u32::try_from(self.free.len()).unwrap_or(u32::MAX)
     }
 
-    /// Chunks of which nothing is here.
-    pub(super) fn wanted(&self) -> u32 {
-        self.wanted
-    }
-
     pub(super) fn done(&self) -> u32 {
         self.done
     }
@@ -139,7 +132,6 @@ impl Marks {
         }
         let number = self.free.pop()?;
         *state = ChunkState::Open(number);
-        self.wanted -= 1;
         self.open.push(number);
         *self.slots.get_mut(index(number))? = Some(slot);
         Some(number)
@@ -164,7 +156,6 @@ impl Marks {
             self.done += 1;
         } else {
             *state = ChunkState::Wanted;
-            self.wanted += 1;
             self.complete_ever -= 1;
         }
         self.free.push(number);

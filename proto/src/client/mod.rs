@@ -14,6 +14,3 @@ mod session;
 
 pub use config::{Config, JoinKind};
 pub use session::{Counters, Destination, Event, Received, Seen, Session, Transmit};
-
-#[cfg(test)]
-mod tests;

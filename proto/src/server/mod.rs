@@ -17,6 +17,3 @@ pub use config::{Config, IDLE_DEFAULT, IdleExit, RateConfig};
 pub use rate::{RATE_MAX, RATE_MIN, RATE_START};
 pub use roster::{CLIENTS_MAX, Client, Stage};
 pub use session::{Counters, Event, FinishReason, Session, Transmit};
-
-#[cfg(test)]
-mod tests;

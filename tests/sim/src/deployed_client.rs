@@ -115,10 +115,10 @@ impl DeployedClient {
 
     fn overheard(&mut self, now: Instant, chunk: u32, wanted: &BlockSet) {
         let Some(geometry) = self.geometry else { return };
-        if let Some(p) = self.progress.get_mut(&chunk) {
-            if wanted.contains_all(&geometry.all_blocks(chunk).difference(&p.have)) {
-                p.requested_at = now;
-            }
+        if let Some(p) = self.progress.get_mut(&chunk)
+            && wanted.contains_all(&geometry.all_blocks(chunk).difference(&p.have))
+        {
+            p.requested_at = now;
         }
     }
 
@@ -213,8 +213,7 @@ impl DeployedClient {
                 return;
             }
             let Some(chunk) = self.order.pop() else { return };
-            let p =
-                Progress { slot: None, have: BlockSet::EMPTY, requested_at: now, retries: 0 };
+            let p = Progress { slot: None, have: BlockSet::EMPTY, requested_at: now, retries: 0 };
             self.progress.insert(chunk, p);
             self.requests += 1;
             let count = geometry.blocks_in(chunk);

@@ -51,7 +51,11 @@ impl DeployedServer {
             self.due = self.due.max(now);
         }
         match message {
-            Message::JoinRequest { .. } => self.answers.push_back(None),
+            Message::JoinRequest { .. }
+                if self.geometry.is_deployed() && self.geometry.is_whole_chunks() =>
+            {
+                self.answers.push_back(None);
+            }
             Message::Join2Request(body) => self.answers.push_back(Some(body.client_id)),
             Message::Request { chunk, first, count } => {
                 let whole = first == 0 && count >= self.geometry.blocks_in(chunk);

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use sim::{scenario, table};
 
-const USAGE: &str = "usage: sim --seed N [--quiet] | --seeds A..B | --table [CLIENTS...] [--deployed]
+const USAGE: &str =
+    "usage: sim --seed N [--quiet] | --seeds A..B | --table [CLIENTS...] [--deployed]
 
   --seed N      replay one seed and print every event
   --seeds A..B  run the seeds from A up to, not including, B; print the first that fails
@@ -65,6 +66,8 @@ fn one(seed: u64, trace: bool) -> ExitCode {
 fn many(from: u64, to: u64) -> ExitCode {
     let start = Instant::now();
     let (mut failed, mut events) = (0u64, 0u64);
+    // A panic is one line here; the seed replayed alone shows its backtrace.
+    std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     for seed in from..to {
         let result = std::panic::catch_unwind(|| scenario::run(scenario::draw(seed, false)));
         match result {

@@ -39,7 +39,9 @@ pub fn draw(seed: u64, trace: bool) -> Setup {
     let wild = r.chance(400_000);
     let bursts = wild && r.chance(500_000);
     let network = Network {
-        delay: Duration::from_micros(20 + if r.chance(100_000) { r.below(500_000) } else { r.below(2_000) }),
+        delay: Duration::from_micros(
+            20 + if r.chance(100_000) { r.below(500_000) } else { r.below(2_000) },
+        ),
         jitter: if wild { Duration::from_micros(r.below(20_000)) } else { Duration::ZERO },
         loss: if lossy { small(&mut r, 300_000) } else { 0 },
         common_loss: if r.chance(200_000) { small(&mut r, 100_000) } else { 0 },

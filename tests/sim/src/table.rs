@@ -42,8 +42,7 @@ pub fn image_blocks() -> u64 {
 /// Runs one line.
 pub fn run(case: Case, seed: u64) -> Result<Outcome, String> {
     let bytes = CHUNKS * u64::from(BLOCKS_PER_CHUNK) * u64::from(BLOCK_SIZE);
-    let geometry =
-        Geometry::new(BLOCK_SIZE, BLOCKS_PER_CHUNK, bytes).map_err(|e| e.to_string())?;
+    let geometry = Geometry::new(BLOCK_SIZE, BLOCKS_PER_CHUNK, bytes).map_err(|e| e.to_string())?;
     let spread = if case.staggered { image_time() } else { Duration::ZERO };
     let hosts = (0..case.clients)
         .map(|i| Host {

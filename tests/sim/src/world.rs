@@ -91,11 +91,24 @@ pub struct Outcome {
 #[derive(Debug)]
 enum Happening {
     /// Blocks reach everybody, unless lost.
-    Burst { chunk: u32, first: u32, count: u32 },
+    Burst {
+        chunk: u32,
+        first: u32,
+        count: u32,
+    },
     /// A block reaches one client; with one bit flipped if `flip` is not 0.
-    Block { to: usize, chunk: u32, block: u32, flip: u64 },
+    Block {
+        to: usize,
+        chunk: u32,
+        block: u32,
+        flip: u64,
+    },
     /// A message reaches one node or everybody but its sender.
-    Message { from: SocketAddr, to: Target, bytes: Rc<[u8]> },
+    Message {
+        from: SocketAddr,
+        to: Target,
+        bytes: Rc<[u8]>,
+    },
     ServerWakes,
     ClientWakes(usize),
     ClientStarts(usize, u32),
@@ -153,9 +166,8 @@ impl World {
         let mut random = Random::new(setup.seed);
         let len = setup.geometry.blocks() * u64::from(setup.geometry.block_size());
         // Data is a function of its offset; the padding of the last block is zero.
-        let image: Rc<[u8]> = (0..len)
-            .map(|at| if at < setup.geometry.bytes() { byte_at(at) } else { 0 })
-            .collect();
+        let image: Rc<[u8]> =
+            (0..len).map(|at| if at < setup.geometry.bytes() { byte_at(at) } else { 0 }).collect();
         let may_reject = setup.network.flip > 0
             || setup.actions.iter().any(|(_, a)| matches!(a, Action::Noise(_)));
         let mut clients = Vec::new();
@@ -164,8 +176,7 @@ impl World {
             let [hi, lo] = n.to_be_bytes();
             let address = SocketAddr::from(([10, 0, hi, lo], PORT));
             let id = u32::from(n);
-            let config =
-                client::Config::new(GROUP, PORT, address.ip(), id, random.next_u64());
+            let config = client::Config::new(GROUP, PORT, address.ip(), id, random.next_u64());
             let mut client = Client::new(*host, config, address, setup.geometry);
             client.may_reject = may_reject;
             clients.push(client);
@@ -241,9 +252,11 @@ impl World {
                 let to = u64::try_from(*to).unwrap_or(0);
                 [2, u64::from(*chunk) << 32 | u64::from(*block), to]
             }
-            Happening::Message { bytes, .. } => {
-                [3, u64::try_from(bytes.len()).unwrap_or(0), bytes.iter().map(|b| u64::from(*b)).sum()]
-            }
+            Happening::Message { bytes, .. } => [
+                3,
+                u64::try_from(bytes.len()).unwrap_or(0),
+                bytes.iter().map(|b| u64::from(*b)).sum(),
+            ],
             Happening::ServerWakes => [4, 0, 0],
             Happening::ClientWakes(i) => [5, u64::try_from(*i).unwrap_or(0), 0],
             Happening::ClientStarts(i, _) => [6, u64::try_from(*i).unwrap_or(0), 0],
@@ -373,7 +386,8 @@ impl World {
                     let Some(client) = self.clients.get_mut(i).filter(|c| c.alive) else {
                         continue;
                     };
-                    if client.address == from || !network.arrives(&mut client.link, &mut self.random)
+                    if client.address == from
+                        || !network.arrives(&mut client.link, &mut self.random)
                     {
                         continue;
                     }
@@ -428,10 +442,10 @@ impl World {
     }
 
     fn plan_message(&mut self, from: SocketAddr, to: Target, bytes: &[u8], delay: Duration) {
-        if let Target::Client(i) = to {
-            if self.clients.get(i).is_some_and(|c| c.address == from) {
-                return;
-            }
+        if let Target::Client(i) = to
+            && self.clients.get(i).is_some_and(|c| c.address == from)
+        {
+            return;
         }
         let bytes: Rc<[u8]> = bytes.into();
         self.plan(self.now + delay, Happening::Message { from, to, bytes });
@@ -538,8 +552,7 @@ impl World {
                     return;
                 }
                 let id = u32::try_from(seed >> 32).unwrap_or(0);
-                let config =
-                    client::Config::new(GROUP, PORT, client.address.ip(), id, seed);
+                let config = client::Config::new(GROUP, PORT, client.address.ip(), id, seed);
                 let mut fresh =
                     Client::new(client.host, config, client.address, self.setup.geometry);
                 fresh.link = client.link;
@@ -572,8 +585,7 @@ impl World {
                 }
             }
             Action::Kind => {
-                self.network =
-                    Network { delay: self.network.delay, ..Network::default() };
+                self.network = Network { delay: self.network.delay, ..Network::default() };
                 for client in &mut self.clients {
                     client.link = Link::default();
                 }
@@ -643,9 +655,9 @@ fn byte_at(offset: u64) -> u8 {
 fn flip_bit(bytes: &mut [u8], flip: u64) {
     let len = u64::try_from(bytes.len()).unwrap_or(1).max(1);
     let at = usize::try_from((flip >> 3) % len).unwrap_or(0);
-    if flip != 0 {
-        if let Some(byte) = bytes.get_mut(at) {
-            *byte ^= 1 << (flip & 7);
-        }
+    if flip != 0
+        && let Some(byte) = bytes.get_mut(at)
+    {
+        *byte ^= 1 << (flip & 7);
     }
 }

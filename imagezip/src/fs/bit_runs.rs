@@ -5,15 +5,18 @@
 
 /// The words of a bitmap, every bit from `bits` on cleared; a bitmap that is too short ends early.
 fn words(bitmap: &[u8], bits: u64) -> impl Iterator<Item = u64> + '_ {
+    let (whole, rest) = bitmap.as_chunks::<8>();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let last = (!rest.is_empty()).then_some(u64::from_le_bytes(last));
+    let words = whole.iter().map(|bytes| u64::from_le_bytes(*bytes)).chain(last);
     let mut left = bits;
-    bitmap.chunks(8).map_while(move |bytes| {
-        if left == 0 {
-            return None;
-        }
-        let mut padded = [0; 8];
-        padded.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        let word = u64::from_le_bytes(padded);
-        let mask = if left < 64 { (1u64 << left) - 1 } else { u64::MAX };
+    words.map_while(move |word| {
+        let mask = match left {
+            0 => return None,
+            1..64 => (1 << left) - 1,
+            _ => u64::MAX,
+        };
         left = left.saturating_sub(64);
         Some(word & mask)
     })

@@ -143,8 +143,8 @@ impl Map<'_> {
 }
 
 /// Verifies that the bitmaps and inode table of every group are in use, wherever `flex_bg` put
-/// them. Returns those that are not in `set` because they stand in another group whose bitmap was
-/// never written, so that nobody could mark them.
+/// them. Returns what of them is not in `set` because it stands in another group whose bitmap was
+/// never written, so that nobody could mark it.
 fn own_blocks_outside(
     set: &SectorSet,
     table: &DescriptorTable<'_>,
@@ -158,22 +158,40 @@ fn own_blocks_outside(
                 if set.within(range).next() == Some(range) {
                     continue;
                 }
-                let home = match geometry.group_of(own.start) {
-                    Some(home) => Some(table.get(home)?),
-                    None => None,
-                };
-                if home.is_none_or(|home| !home.bitmap_unwritten) || strays.len() >= STRAYS_MAX {
-                    return Err(Refusal::corrupt(
-                        format!("{} of group {}", own.name, descriptor.group),
-                        geometry.byte_offset(own.start),
-                        format!("its {} blocks marked as in use", own.count),
-                        "some of them free",
-                    ));
+                for gap in set.complement(range).ranges() {
+                    if strays.len() >= STRAYS_MAX || !in_unwritten_groups(*gap, table, geometry)? {
+                        return Err(Refusal::corrupt(
+                            format!("{} of group {}", own.name, descriptor.group),
+                            geometry.byte_offset(own.start),
+                            format!("its {} blocks marked as in use", own.count),
+                            "some of them free",
+                        ));
+                    }
+                    strays.push(*gap);
                 }
-                strays.push(range);
             }
         }
         Ok(())
     })?;
     Ok(strays)
+}
+
+/// True when the bitmap of every group that `range` touches was never written.
+fn in_unwritten_groups(
+    range: SectorRange,
+    table: &DescriptorTable<'_>,
+    geometry: &Geometry,
+) -> Result<bool, Refusal> {
+    let group_at = |byte: u64| geometry.group_of(byte / geometry.block_bytes.max(1));
+    let (Some(first), Some(last)) =
+        (group_at(range.byte_offset()), group_at(range.byte_end().saturating_sub(1)))
+    else {
+        return Ok(false);
+    };
+    for group in first..=last {
+        if !table.get(group)?.bitmap_unwritten {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -245,3 +245,34 @@ impl ReadDisk for Damaged<'_> {
         Ok(())
     }
 }
+
+/// `flex_bg` puts the inode tables of many groups into a few. Should one of these few say that its
+/// bitmap was never written, the tables in it are in use all the same.
+#[test]
+fn inode_tables_in_a_group_never_written_are_kept() -> Result<()> {
+    if !ready("inode_tables_in_a_group_never_written_are_kept", &TOOLS, false) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = dir.path().join("image");
+    tests::image_file::create(&image, 40_000 << 10)?;
+    let layout = ["-t", "ext4", "-b", "1024", "-g", "1024", "-G", "64", "-N", "40000"];
+    run("mke2fs", &[&["-q", "-F", "-O", "^has_journal"], &layout[..], &[text(&image)]].concat())?;
+    let before = map(&std::fs::read(&image)?)?.context("map")?;
+
+    // Group 4 holds nothing but tables of other groups.
+    let script = dir.path().join("script");
+    std::fs::write(
+        &script,
+        "set_bg 4 flags 7\nset_bg 4 free_blocks_count 1024\nset_bg 4 checksum calc\n",
+    )?;
+    run("debugfs", &["-w", "-f", text(&script), text(&image)])?;
+    let dump = run("dumpe2fs", &[text(&image)])?;
+    let group = dump.split("Group 4:").nth(1).context("group 4")?;
+    ensure!(group.lines().next().is_some_and(|line| line.contains("BLOCK_UNINIT")), "{group}");
+    ensure!(group.contains("1024 free blocks"), "{group}");
+
+    let after = map(&std::fs::read(&image)?)?.context("map with an unwritten group")?;
+    ensure!(before == after, "{:?} lost", before.difference(&after));
+    Ok(())
+}

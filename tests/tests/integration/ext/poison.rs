@@ -94,6 +94,10 @@ variants! {
     // Clusters.
     ext4_bigalloc: "-t ext4 -O bigalloc -C 65536", 90_000, ["bigalloc"];
     ext4_bigalloc_odd_end: "-t ext4 -O bigalloc -C 16384", 90_012, ["bigalloc"];
+    ext4_bigalloc_groups: "-t ext4 -b 1024 -O bigalloc -C 4096 -g 1024", 90_001, ["BLOCK_UNINIT"];
+    ext4_bigalloc_no_flex: "-t ext4 -b 1024 -O bigalloc,^flex_bg -C 4096 -g 1024", 90_001, ["BLOCK_UNINIT"];
+    ext4_bigalloc_4k_groups: "-t ext4 -b 4096 -O bigalloc -C 16384 -g 1024", 90_001, ["BLOCK_UNINIT"];
+    ext4_bigalloc_uninit_bg: "-t ext4 -b 1024 -O bigalloc,^metadata_csum,uninit_bg -C 2048 -g 1024", 60_001, ["BLOCK_UNINIT"];
     ext4_bigalloc_1k: "-t ext4 -b 1024 -O bigalloc -C 8192", 90_000, ["First block:              0"];
 
     // Checksums.

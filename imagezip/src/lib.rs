@@ -7,6 +7,7 @@
 //! Read the modules in this order: [`units`], [`sector_set`], [`disk`], [`partition`], [`fs`].
 
 pub mod buffer_pool;
+pub mod cli;
 pub mod disk;
 pub mod fs;
 pub mod interrupt;
@@ -15,6 +16,7 @@ pub mod ndz;
 pub mod ordered_pool;
 pub mod output;
 pub mod partition;
+pub mod plan;
 pub mod progress;
 pub mod save;
 pub mod sector_set;

@@ -94,7 +94,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Way {
     /// A new file under this temporary name.
-    Pending { temporary: PathBuf },
+    Pending(Temporary),
     /// A block device: written in place, with positions.
     Device,
     /// A pipe, `/dev/null` or another thing without positions.
@@ -125,30 +125,8 @@ impl Output {
     /// # Errors
     /// When the directory cannot be written.
     pub fn pending(path: &Path) -> Result<Self, OutputError> {
-        // A symbolic link stays one: what it points to is replaced.
-        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-        let failed = |source| OutputError::Io { path: path.clone(), action: "create it", source };
-        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
-        for attempt in 0..100_u32 {
-            let mut hidden = b".".to_vec();
-            // A name has at most 255 bytes; ours adds up to 40.
-            hidden.extend_from_slice(name.as_bytes().get(..200).unwrap_or(name.as_bytes()));
-            hidden.extend_from_slice(format!(".{}", std::process::id()).as_bytes());
-            if attempt > 0 {
-                hidden.extend_from_slice(format!("-{attempt}").as_bytes());
-            }
-            hidden.extend_from_slice(b".partial");
-            let temporary = path.with_file_name(std::ffi::OsString::from_vec(hidden));
-            let created = interrupt::create_registered(&temporary, || {
-                OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)
-            });
-            match created {
-                Ok(file) => return Ok(Self::new(path, file, Way::Pending { temporary })),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(failed(e)),
-            }
-        }
-        Err(failed(io::ErrorKind::AlreadyExists.into()))
+        let (temporary, file) = Temporary::create(path)?;
+        Ok(Self::new(temporary.path.clone(), file, Way::Pending(temporary)))
     }
 
     /// Standard output.
@@ -282,16 +260,9 @@ impl Output {
                 Err(e) => Err(self.failed(e.into())),
             },
             Way::Device => self.file.sync_all().map_err(|e| self.failed(e)),
-            Way::Pending { temporary } => {
+            Way::Pending(temporary) => {
                 self.file.sync_all().map_err(|e| self.failed(e))?;
-                interrupt::unregister_after(temporary, || std::fs::rename(temporary, &self.path))
-                    .map_err(|source| {
-                    // Still there under the temporary name, and no longer registered.
-                    let _ = std::fs::remove_file(temporary);
-                    let action = "give it its final name";
-                    OutputError::Io { path: self.path.clone(), action, source }
-                })?;
-                sync_directory(&self.path)
+                temporary.rename()
             }
         }
     }

@@ -65,7 +65,9 @@ pub enum PlanError {
         found: String,
     },
     /// An extended partition was named where data was expected.
-    #[error("partition {number} is an extended partition and holds no data of its own; the logical partitions inside are {found}")]
+    #[error(
+        "partition {number} is an extended partition and holds no data of its own; the logical partitions inside are {found}"
+    )]
     Extended {
         /// The number asked for.
         number: u32,
@@ -150,7 +152,8 @@ pub fn plan(disk: &dyn ReadDisk, options: &PlanOptions) -> Result<SavePlan, Plan
     }
     if options.raw {
         let (window, slice) = slice_window(&table, options, all);
-        let item = raw_item(table.partitions.iter().find(|p| Some(p.number) == options.slice), window);
+        let item =
+            raw_item(table.partitions.iter().find(|p| Some(p.number) == options.slice), window);
         let ranges = SectorSet::from_range(SectorRange::whole(window.count()));
         let outside = SectorCount::ZERO;
         return Ok(SavePlan { table, items: vec![item], ranges, outside, window, slice });
@@ -323,12 +326,8 @@ fn check_exists(table: &Table, number: u32) -> Result<(), PlanError> {
 
 /// The numbers of a table's partitions, for messages.
 fn list(table: &Table, which: impl Fn(u32) -> bool) -> String {
-    let numbers: Vec<_> = table
-        .partitions
-        .iter()
-        .filter(|p| which(p.number))
-        .map(|p| p.number.to_string())
-        .collect();
+    let numbers: Vec<_> =
+        table.partitions.iter().filter(|p| which(p.number)).map(|p| p.number.to_string()).collect();
     if numbers.is_empty() { "none".into() } else { numbers.join(", ") }
 }
 

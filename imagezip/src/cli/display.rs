@@ -21,6 +21,17 @@ pub enum Shown {
     Nothing,
 }
 
+impl Shown {
+    /// What `--quiet` and `--dots` ask for.
+    pub const fn from_flags(quiet: bool, dots: bool) -> Self {
+        match (quiet, dots) {
+            (true, _) => Self::Nothing,
+            (_, true) => Self::Dots,
+            _ => Self::Auto,
+        }
+    }
+}
+
 /// A thread that shows progress until it is dropped.
 pub struct Display {
     stop: Option<Sender<()>>,

@@ -13,8 +13,20 @@ pub fn parse_memory(text: &str) -> Result<u64, String> {
         "G" | "GB" | "GIB" => 30,
         _ => return Err(format!("'{text}': expected a size such as 256M or 2G")),
     };
-    let number: u64 = digits.parse().map_err(|_| format!("'{text}': expected a size such as 256M"))?;
+    let number: u64 =
+        digits.parse().map_err(|_| format!("'{text}': expected a size such as 256M"))?;
     number.checked_mul(1 << shift).ok_or_else(|| format!("'{text}' is too large"))
+}
+
+/// Parses a number of threads.
+///
+/// # Errors
+/// When it is not 1 to 1024.
+pub fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=1024) => Ok(threads),
+        _ => Err("expected a number from 1 to 1024".into()),
+    }
 }
 
 /// One thread a core, unless the system cannot tell.

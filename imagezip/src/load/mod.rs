@@ -13,6 +13,7 @@ mod growing;
 mod head;
 mod input;
 mod read_back;
+mod stream;
 mod target;
 
 pub use error::{LoadError, Refusal};
@@ -20,6 +21,7 @@ pub use fit::{Fit, ImageFacts, TargetFacts};
 pub use growing::GrowingFile;
 pub use head::HEAD;
 pub use input::ImageInput;
+pub use stream::{StreamError, load_stream};
 pub use target::{FreeSpace, Target, TargetOptions};
 
 use crate::interrupt::Interrupt;
@@ -136,7 +138,6 @@ pub fn load(
     input: &ImageInput,
     prepared: &Prepared,
     target: &Target<'_>,
-    partition: Option<SectorRange>,
     threads: usize,
     progress: &Progress,
     interrupt: &Interrupt,
@@ -148,7 +149,7 @@ pub fn load(
     for stage in Stage::ALL {
         progress.set_threads(stage, threads);
     }
-    let slice = partition.map(|partition| SliceTarget { partition });
+    let slice = target.partition().map(|partition| SliceTarget { partition });
     target.begin()?;
     let not_applied = Mutex::new(Vec::new());
     let mut decoder = Decoder::new(slice);

@@ -76,6 +76,11 @@ impl<'a> Target<'a> {
         Self { disk, window, fit, options, head, log: ReadBackLog::default(), progress }
     }
 
+    /// The partition the image goes into; `None` for the whole disk.
+    pub fn partition(&self) -> Option<SectorRange> {
+        self.options.partition
+    }
+
     /// The first write: takes away what would make the target look whole (partition table, first
     /// superblock, backup GPT), so that nothing that is not complete can be taken for it.
     ///

@@ -1,7 +1,7 @@
 //! The command line of imagezip: what was typed, and what it means.
 
 use clap::{ArgAction, Parser, ValueEnum};
-use imagezip::cli::{EXIT_STATUS_HELP, default_threads, parse_memory};
+use imagezip::cli::{EXIT_STATUS_HELP, default_threads, parse_memory, parse_threads};
 use imagezip::ndz::{Codec, Version};
 use imagezip::plan::PlanOptions;
 use imagezip::units::SectorCount;
@@ -21,7 +21,7 @@ use uuid::Uuid;
     after_long_help = format!("{EXAMPLES}\n\n{EXIT_STATUS_HELP}"),
     after_help = "See --help for examples and exit statuses."
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// What to save: a block device such as /dev/sda, or a regular file
     pub source: PathBuf,
 
@@ -148,7 +148,7 @@ pub struct Args {
 
 /// Formats on the command line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum FormatArg {
+pub(crate) enum FormatArg {
     /// zstd, zero regions, digests
     Native,
     /// No bounds, no relocations
@@ -163,7 +163,7 @@ pub enum FormatArg {
 
 /// Codecs on the command line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum CodecArg {
+pub(crate) enum CodecArg {
     /// Fast and small
     Zstd,
     /// For nodes that know no zstd
@@ -181,16 +181,9 @@ Examples:
   imagezip -3 /dev/sda old.ndz        for machines that still run the C tools
   imagezip -z1 /dev/sda - | nc HOST 9000";
 
-fn parse_threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(threads @ 1..=1024) => Ok(threads),
-        _ => Err("expected a number from 1 to 1024".into()),
-    }
-}
-
 /// Format, codec and level that belong together.
 #[derive(Clone, Copy, Debug)]
-pub struct Encoding {
+pub(crate) struct Encoding {
     /// Format of the image.
     pub version: Version,
     /// Compression.
@@ -204,7 +197,7 @@ impl Args {
     ///
     /// # Errors
     /// When they do not go together.
-    pub fn encoding(&self) -> Result<Encoding, String> {
+    pub(crate) fn encoding(&self) -> Result<Encoding, String> {
         let version = match (self.v1, self.v3, self.v5, self.format) {
             (true, ..) | (.., FormatArg::V1) => Version::V1,
             (_, true, ..) | (.., FormatArg::V3) => Version::V3,
@@ -236,7 +229,7 @@ impl Args {
     }
 
     /// What the plan is to follow.
-    pub fn plan_options(&self) -> PlanOptions {
+    pub(crate) fn plan_options(&self) -> PlanOptions {
         PlanOptions {
             raw: self.raw || self.file,
             slice: self.slice,

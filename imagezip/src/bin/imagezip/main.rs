@@ -1,0 +1,201 @@
+//! imagezip: save what is allocated on a disk as an image.
+
+mod args;
+mod report;
+
+use anyhow::{Context, Result};
+use args::Args;
+use clap::Parser;
+use imagezip::cli::{Display, Exit, Shown, init_log};
+use imagezip::disk::in_use::{same_storage, uses_of};
+use imagezip::disk::{FileDisk, Kind, ReadDisk, SourceOptions, Window, open_source};
+use imagezip::interrupt::{self, Interrupt};
+use imagezip::ndz::{Relocation, Version};
+use imagezip::output::Output;
+use imagezip::plan::{self, PlanError, SavePlan};
+use imagezip::progress::Progress;
+use imagezip::save::{ImageFields, SaveError, SaveOptions, Saved, save};
+use imagezip::units::{Sector, SectorCount, SectorRange};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    init_log(args.debug);
+    let interrupt = match interrupt::install() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            eprintln!("imagezip: cannot react to signals: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let exit = run(&args, &interrupt).unwrap_or_else(|error| {
+        eprintln!("imagezip: {error:#}");
+        exit_of(&error)
+    });
+    interrupt.finish();
+    exit.into()
+}
+
+/// A wrong word on the command line that only shows once it is put together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// The output would overwrite the source.
+#[derive(Debug, thiserror::Error)]
+#[error("refusing to write: {0}. Write the image to another disk, or to - and over the network")]
+struct OntoSource(String);
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<UsageError>() {
+        return Exit::Usage;
+    }
+    let refused = error.is::<OntoSource>()
+        || matches!(
+            error.downcast_ref(),
+            Some(
+                PlanError::Strict { .. }
+                    | PlanError::NoPartition { .. }
+                    | PlanError::Extended { .. }
+            )
+        )
+        || matches!(error.downcast_ref(), Some(SaveError::TooLarge { .. }))
+        || matches!(error.downcast_ref(), Some(imagezip::disk::OpenError::NotADisk { .. }));
+    if refused { Exit::Refused } else { Exit::Failed }
+}
+
+fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
+    let start = Instant::now();
+    let encoding = args.encoding().map_err(UsageError)?;
+    let options = SourceOptions { logical_sector_bytes: args.sector_size, direct: args.direct };
+    let file = open_source(&args.source, options)?;
+    let counted;
+    let disk: &dyn ReadDisk = match args.count.and_then(SectorCount::new) {
+        Some(count) => {
+            counted = Window::new(&file, SectorRange::whole(count));
+            &counted
+        }
+        None => &file,
+    };
+    if let (Some(output), false) = (&args.output, args.info) {
+        check_output(&args.source, output)?;
+    }
+    warn_if_mounted(&file);
+    let plan = plan::plan(disk, &args.plan_options())
+        .with_context(|| args.source.display().to_string())?;
+    let report = report::Report { args, disk, plan: &plan, encoding: &encoding };
+    report.warn();
+    let Some(output) = args.output.as_deref().filter(|_| !args.info) else {
+        report.print_info();
+        return Ok(Exit::Done);
+    };
+
+    let image = image_fields(args, disk, &plan, &encoding);
+    let save_options = SaveOptions {
+        level: encoding.level,
+        threads: args.threads,
+        memory: args.memory,
+        rescue: args.rescue,
+    };
+    let progress = Arc::new(Progress::new());
+    let saved = {
+        let shown = Shown::from_flags(args.quiet, args.dots);
+        let _display = Display::start(Arc::clone(&progress), shown);
+        write_image(disk, &plan, image, &save_options, &progress, interrupt, output)?
+    };
+    report.print_saved(output, &saved, &progress, start.elapsed());
+    Ok(if saved.lost.is_empty() { Exit::Done } else { Exit::DoneWithLosses })
+}
+
+/// Refuses an output that would land on the source.
+fn check_output(source: &Path, output: &Path) -> Result<()> {
+    if output.as_os_str() == "-" {
+        return Ok(());
+    }
+    match same_storage(source, output) {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(OntoSource(why).into()),
+        Err(error) => Err(error).context("cannot tell whether the output would land on the source"),
+    }
+}
+
+fn warn_if_mounted(file: &FileDisk) {
+    match uses_of(file.path()) {
+        Ok(uses) => {
+            for one in uses.iter().filter(|one| one.changes_content()) {
+                eprintln!(
+                    "imagezip: warning: {one}. What changes during the save may be torn: unmount \
+                     it, or remount it read-only, for an image you can trust"
+                );
+            }
+        }
+        Err(error) if file.kind() == Kind::BlockDevice => {
+            eprintln!("imagezip: warning: cannot tell whether the source is mounted: {error}");
+        }
+        Err(_) => {}
+    }
+}
+
+fn image_fields(
+    args: &Args,
+    disk: &dyn ReadDisk,
+    plan: &SavePlan,
+    encoding: &args::Encoding,
+) -> ImageFields {
+    let native = encoding.version == Version::Native;
+    let source_bytes = match plan.slice {
+        true => plan.window.byte_len(),
+        false => disk.size_bytes(),
+    };
+    let image_id = match args.uuid {
+        Some(id) => Some(id.into_bytes()),
+        None => native.then(|| uuid::Uuid::new_v4().into_bytes()),
+    };
+    // Formats without the exact length say it in a relocation.
+    let has_relocations = !matches!(encoding.version, Version::Native | Version::V1);
+    let short = (has_relocations && !args.no_relocations).then(|| short_sector(source_bytes));
+    ImageFields {
+        version: encoding.version,
+        codec: encoding.codec,
+        image_id,
+        source_bytes,
+        logical_sector_bytes: disk.logical_sector_bytes(),
+        allocated: plan.ranges.count(),
+        slice: plan.slice,
+        relocations: short.flatten().into_iter().collect(),
+    }
+}
+
+fn short_sector(source_bytes: u64) -> Option<Relocation> {
+    let rest = source_bytes % imagezip::units::SECTOR_SIZE;
+    let sector = Sector::containing_byte(source_bytes)?;
+    (rest != 0).then(|| Relocation::short_sector(sector, rest))
+}
+
+fn write_image(
+    disk: &dyn ReadDisk,
+    plan: &SavePlan,
+    image: ImageFields,
+    options: &SaveOptions,
+    progress: &Progress,
+    interrupt: &Interrupt,
+    output: &Path,
+) -> Result<Saved> {
+    let mut out = Output::open(output)?;
+    let window;
+    let source: &dyn ReadDisk = if plan.slice {
+        window = Window::new(disk, plan.window);
+        &window
+    } else {
+        disk
+    };
+    let ranges = plan.ranges.ranges();
+    let saved = save(source, ranges, image, options, progress, interrupt, &mut |chunk| {
+        Ok(out.append(chunk)?)
+    })?;
+    out.commit()?;
+    Ok(saved)
+}

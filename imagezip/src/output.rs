@@ -126,7 +126,7 @@ impl Output {
     /// When the directory cannot be written.
     pub fn pending(path: &Path) -> Result<Self, OutputError> {
         let (temporary, file) = Temporary::create(path)?;
-        Ok(Self::new(temporary.path.clone(), file, Way::Pending(temporary)))
+        Ok(Self::new(temporary.target.clone(), file, Way::Pending(temporary)))
     }
 
     /// Standard output.
@@ -304,12 +304,77 @@ impl Write for Output {
 }
 
 /// A regular file that was not committed vanishes.
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Way::Pending { temporary } = &self.way {
-            // After a commit the name is gone, and not registered any more.
-            interrupt::remove_registered(temporary);
+/// A file under a temporary name, beside the name it is to have. Removed when dropped, and when a
+/// signal ends the program.
+#[derive(Debug)]
+pub struct Temporary {
+    /// The name it has now.
+    path: PathBuf,
+    /// The name it is to have.
+    target: PathBuf,
+}
+
+impl Temporary {
+    /// An empty file beside `path`.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn beside(path: &Path) -> Result<Self, OutputError> {
+        Ok(Self::create(path)?.0)
+    }
+
+    /// The temporary name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn create(path: &Path) -> Result<(Self, File), OutputError> {
+        // A symbolic link stays one: what it points to is replaced.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let failed = |source| OutputError::Io { path: path.clone(), action: "create it", source };
+        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+        for attempt in 0..100_u32 {
+            let mut hidden = b".".to_vec();
+            // A name has at most 255 bytes; ours adds up to 40.
+            hidden.extend_from_slice(name.as_bytes().get(..200).unwrap_or(name.as_bytes()));
+            hidden.extend_from_slice(format!(".{}", std::process::id()).as_bytes());
+            if attempt > 0 {
+                hidden.extend_from_slice(format!("-{attempt}").as_bytes());
+            }
+            hidden.extend_from_slice(b".partial");
+            let temporary = path.with_file_name(std::ffi::OsString::from_vec(hidden));
+            let created = interrupt::create_registered(&temporary, || {
+                OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)
+            });
+            match created {
+                Ok(file) => return Ok((Self { path: temporary, target: path }, file)),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(failed(e)),
+            }
         }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Gives the file, which has been flushed, its name; an older file of that name is replaced.
+    ///
+    /// # Errors
+    /// When it cannot be renamed; the file is removed then.
+    pub fn rename(&self) -> Result<(), OutputError> {
+        let rename = || std::fs::rename(&self.path, &self.target);
+        interrupt::unregister_after(&self.path, rename).map_err(|source| {
+            // Still there under the temporary name, and no longer registered.
+            let _ = std::fs::remove_file(&self.path);
+            let action = "give it its final name";
+            OutputError::Io { path: self.target.clone(), action, source }
+        })?;
+        sync_directory(&self.target)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After a rename the name is gone, and not registered any more.
+        interrupt::remove_registered(&self.path);
     }
 }
 

@@ -27,7 +27,7 @@ pub enum StreamError {
 }
 
 /// Zeros written at a time.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Writes all of the image's source to `out`.
 ///
@@ -72,7 +72,7 @@ pub fn load_stream(
         let mut decoder = Decoder::default();
         for result in results {
             if interrupt.is_set() {
-                return Err(LoadError::Interrupted.into());
+                return Err(StreamError::from(LoadError::Interrupted));
             }
             writer.write(result?, &mut decoder)?;
             progress.image_bytes.fetch_add(CHUNK_SIZE, Relaxed);
@@ -157,7 +157,7 @@ impl Writer<'_> {
 
     fn set_limit(&mut self, end_bytes: u64) {
         // Only a file that ends inside a sector has such an end.
-        self.limit = if end_bytes % SECTOR_SIZE == 0 { u64::MAX } else { end_bytes };
+        self.limit = if end_bytes.is_multiple_of(SECTOR_SIZE) { u64::MAX } else { end_bytes };
     }
 
     fn put(&mut self, start: Sector, bytes: &[u8]) -> Result<(), OutputError> {

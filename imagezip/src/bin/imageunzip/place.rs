@@ -4,7 +4,7 @@ use crate::args::Args;
 use anyhow::{Context, Result};
 use imagezip::disk::in_use::uses_of;
 use imagezip::disk::{
-    FileDisk, Kind, OpenError, ReadDisk, RegularFile, TargetOptions, WriteDisk, open_target,
+    FileDisk, Kind, OpenError, RegularFile, TargetOptions, WriteDisk, open_target,
 };
 use imagezip::load::{Fit, LoadError, Prepared, Refusal, fit};
 use imagezip::output::Temporary;

@@ -48,7 +48,13 @@ impl Report<'_> {
     }
 
     /// Prints what was saved.
-    pub(crate) fn print_saved(&self, output: &Path, saved: &Saved, progress: &Progress, time: Duration) {
+    pub(crate) fn print_saved(
+        &self,
+        output: &Path,
+        saved: &Saved,
+        progress: &Progress,
+        time: Duration,
+    ) {
         for range in &saved.lost {
             eprintln!("imagezip: LOST: sectors {range} could not be read; zeros were saved");
         }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 #[derive(Debug, Parser)]
 #[command(
     name = "imagedump",
+    version,
     disable_version_flag = true,
     after_long_help = format!("{EXAMPLES}\n\n{EXIT_STATUS_HELP}"),
     after_help = "See --help for examples and exit statuses."

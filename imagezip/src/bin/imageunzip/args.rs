@@ -15,6 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(
     name = "imageunzip",
+    version,
     disable_version_flag = true,
     after_long_help = format!("{EXAMPLES}\n\n{EXIT_STATUS_HELP}"),
     after_help = "See --help for examples and exit statuses."

@@ -17,6 +17,7 @@ use uuid::Uuid;
 #[derive(Debug, Parser)]
 #[command(
     name = "imagezip",
+    version,
     disable_version_flag = true,
     after_long_help = format!("{EXAMPLES}\n\n{EXIT_STATUS_HELP}"),
     after_help = "See --help for examples and exit statuses."

@@ -19,6 +19,11 @@ pub(crate) fn label_text(bytes: &[u8]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// A serial number as DOS shows it: `12AB-34CD`; `None` when it is zero.
+pub(crate) fn serial_text(serial: u32) -> Option<String> {
+    (serial != 0).then(|| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,13 +7,18 @@
 //! saved whole.
 //!
 //! To add a reader: write a module with a function of type [`Reader`], add its `mod` line and its
-//! line in [`READERS`].
+//! line in [`READERS`]; one that heeds [`ProbeOptions`] is a [`ReaderWithOptions`] and goes into
+//! [`READERS_WITH_OPTIONS`].
 
 mod bit_runs;
 pub mod ext;
+pub mod fat;
 mod identity;
+mod options;
 mod refusal;
 pub mod swap;
+
+pub use options::ProbeOptions;
 
 use crate::disk::{DiskError, ReadDisk};
 use crate::sector_set::SectorSet;
@@ -75,8 +80,15 @@ impl fmt::Display for Corrupt {
 /// content is something else.
 pub type Reader = fn(&dyn ReadDisk) -> Result<Option<Filesystem>, DiskError>;
 
-/// All readers. The order only decides in which order several claims are named.
+/// A [`Reader`] that heeds what the user asked for.
+pub type ReaderWithOptions =
+    fn(&dyn ReadDisk, ProbeOptions) -> Result<Option<Filesystem>, DiskError>;
+
+/// Readers that always do the same. The order only decides in which order several claims are named.
 const READERS: &[Reader] = &[ext::probe, swap::probe];
+
+/// Readers that heed the options.
+const READERS_WITH_OPTIONS: &[ReaderWithOptions] = &[fat::probe];
 
 /// Asks every reader; `None` when none knows the content of `disk`, which is one partition (or a
 /// whole disk without a table).
@@ -90,18 +102,34 @@ const READERS: &[Reader] = &[ext::probe, swap::probe];
 /// When the disk cannot be read. The caller then saves the partition whole, which meets the same
 /// sector again and reports it.
 pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
-    ask(READERS, disk)
+    probe_with(disk, ProbeOptions::default())
 }
 
-fn ask(readers: &[Reader], disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
+/// [`probe`] with what the user asked for.
+///
+/// # Errors
+/// As [`probe`].
+pub fn probe_with(
+    disk: &dyn ReadDisk,
+    options: ProbeOptions,
+) -> Result<Option<Filesystem>, DiskError> {
+    let mut claims = ask(READERS, disk)?;
+    for reader in READERS_WITH_OPTIONS {
+        claims.extend(reader(disk, options)?);
+    }
+    Ok(judge(claims))
+}
+
+fn ask(readers: &[Reader], disk: &dyn ReadDisk) -> Result<Vec<Filesystem>, DiskError> {
     let mut claims = Vec::new();
     for reader in readers {
         claims.extend(reader(disk)?);
     }
-    if claims.len() > 1 {
-        return Ok(Some(ambiguous(&claims)));
-    }
-    Ok(claims.pop())
+    Ok(claims)
+}
+
+fn judge(mut claims: Vec<Filesystem>) -> Option<Filesystem> {
+    if claims.len() > 1 { Some(ambiguous(&claims)) } else { claims.pop() }
 }
 
 fn ambiguous(claims: &[Filesystem]) -> Filesystem {
@@ -143,9 +171,10 @@ mod tests {
         let nobody: Reader = |_| Ok(None);
         let old: Reader = |_| Ok(Some(named("old", 7)));
         let new: Reader = |_| Ok(Some(named("new", 5)));
-        assert_eq!(ask(&[nobody, nobody], &disk).unwrap(), None);
-        assert_eq!(ask(&[nobody, old], &disk).unwrap(), Some(named("old", 7)));
-        let both = ask(&[old, nobody, new], &disk).unwrap().unwrap();
+        let asked = |readers: &[Reader]| judge(ask(readers, &disk).unwrap());
+        assert_eq!(asked(&[nobody, nobody]), None);
+        assert_eq!(asked(&[nobody, old]), Some(named("old", 7)));
+        let both = asked(&[old, nobody, new]).unwrap();
         assert_eq!((both.name, both.size.get()), ("ambiguous", 7));
         assert_eq!(both.features, ["old", "new"]);
         assert!(

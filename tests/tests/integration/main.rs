@@ -2,6 +2,7 @@
 
 mod disk;
 mod ext;
+mod fat;
 mod mcast;
 mod partition;
 mod swap;

@@ -156,6 +156,7 @@ impl Asking {
                 let known = now < slot.expected_until;
                 slot.expected = if known { slot.expected.union(&fresh) } else { fresh };
                 slot.expected_until = now + delay.wait(slot.retries);
+                slot.last_ask = now;
             }
             _ => {}
         }
@@ -172,10 +173,10 @@ impl Asking {
     ) {
         self.due = Instant::FAR_FUTURE;
         let silent = delay.is_silent(now);
-        self.ask_for_missing(now, marks, delay, asks);
+        self.ask_for_missing(now, silent, marks, delay, asks);
         self.ask_again(now, silent, marks, delay, asks);
         self.ask_for_more(now, marks, delay, random, asks);
-        if !silent && !self.asked.is_empty() {
+        if !silent && (!self.asked.is_empty() || !marks.open().is_empty()) {
             self.due = self.due.min(delay.silent_at());
         }
     }
@@ -183,6 +184,7 @@ impl Asking {
     fn ask_for_missing(
         &mut self,
         now: Instant,
+        silent: bool,
         marks: &mut Marks,
         delay: &Delay,
         asks: &mut impl Extend<Ask>,
@@ -190,6 +192,12 @@ impl Asking {
         for i in 0..marks.open().len() {
             let Some(number) = marks.open().get(i).copied() else { break };
             let Some(slot) = marks.slot_mut(number) else { continue };
+            if silent {
+                // The queue is empty: what was asked for longer ago than a pause is lost.
+                let patience = delay.pause().times(1 + u64::from(slot.retries.min(14)) / 2);
+                slot.expected_until = slot.expected_until.min(slot.last_ask + patience);
+                slot.ask_at = slot.ask_at.min(slot.last_ask + patience);
+            }
             if now >= slot.ask_at {
                 let missing = slot.missing();
                 let expected = now < slot.expected_until;
@@ -197,9 +205,11 @@ impl Asking {
                 if wanted.is_empty() {
                     slot.ask_at = slot.expected_until;
                 } else {
-                    let retries = slot.retries.max(u32::from(slot.lossy));
+                    // Servers slow down on retries; a request that was lost is no reason to.
+                    let retries = if slot.lossy { slot.retries.max(1) } else { 0 };
                     asks.extend([Ask::Some { chunk: slot.chunk, retries, wanted }]);
                     // A repeated request's answer may be the first one's: it measures nothing.
+                    slot.last_ask = now;
                     slot.asked_at = (slot.retries == 0).then_some(now);
                     slot.ask_at = now + delay.wait(slot.retries);
                     slot.retries = slot.retries.saturating_add(1);

@@ -3,6 +3,7 @@
 //! What it owns: smoothed measurements, and the waiting times derived from them. What it never
 //! does: wait for ever. Every derived time has an upper limit, so that a lost request is repeated.
 
+use crate::random::Random;
 use crate::time::{Duration, Instant};
 
 /// No request is repeated sooner: a server takes twice its delivery time of 10 ms for a crossing.
@@ -17,6 +18,9 @@ const RETRIES_COUNTED: u32 = 14;
 
 /// Before the first measurement: the 90 ms of deployed clients.
 const WAIT_FIRST: Duration = Duration::from_millis(90);
+
+/// Clients differ by at most this in what they call silence.
+const SILENCE_SKEW: Duration = Duration::from_millis(10);
 
 /// Silence of the whole group that means "ask again", whatever the queue's length promised.
 const SILENCE_MIN: Duration = Duration::from_millis(40);
@@ -33,9 +37,15 @@ pub(super) struct Delay {
     last_block: Option<Instant>,
     /// Smoothed time between blocks that arrive in a row.
     gap: Duration,
+    /// Added to what counts as silence, so that clients do not all speak up at once.
+    skew: Duration,
 }
 
 impl Delay {
+    pub(super) fn new(random: &mut Random) -> Self {
+        Self { skew: random.span_below(SILENCE_SKEW), ..Self::default() }
+    }
+
     /// A request was answered after `span`.
     pub(super) fn answered(&mut self, span: Duration) {
         let span = span.min(WAIT_MAX.times(2));
@@ -89,12 +99,12 @@ impl Delay {
 
     /// True when the group has been silent for so long that waiting is pointless.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.last_block.is_some_and(|last| now.since(last) >= self.pause())
+        self.last_block.is_some_and(|last| now.since(last) >= self.pause() + self.skew)
     }
 
     /// When the group counts as silent if nothing arrives.
     pub(super) fn silent_at(&self) -> Instant {
-        self.last_block.map_or(Instant::FAR_FUTURE, |last| last + self.pause())
+        self.last_block.map_or(Instant::FAR_FUTURE, |last| last + self.pause() + self.skew)
     }
 
     pub(super) fn last_block(&self) -> Option<Instant> {

@@ -49,6 +49,8 @@ pub(super) struct Slot {
     pub(super) expected_until: Instant,
     /// When this client asked for missing blocks, for the delay; `None` once answered.
     pub(super) asked_at: Option<Instant>,
+    /// When missing blocks were last asked for, by whomever.
+    pub(super) last_ask: Instant,
     /// How often in a row without an answer.
     pub(super) retries: u32,
     /// True when blocks were certainly sent and did not arrive.

@@ -201,9 +201,11 @@ pub struct Session {
 impl Session {
     /// A session in which nothing has happened yet; its first timeout is at once.
     pub fn new(config: Config) -> Self {
+        let mut random = Random::new(config.seed);
         Self {
             srcip: wire::source_ip_field(config.local),
-            random: Random::new(config.seed),
+            delay: Delay::new(&mut random),
+            random,
             started: None,
             over: false,
             finished: false,
@@ -211,7 +213,6 @@ impl Session {
             join: JoinTimer::default(),
             server: None,
             announced: None,
-            delay: Delay::default(),
             report: ReportTimer::default(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -310,9 +311,7 @@ impl Session {
             Message::JoinReply { blocks } if self.config.join == JoinKind::Image => {
                 self.join_reply(now, from, blocks);
             }
-            Message::Join2Reply(body) if body.client_id == self.config.client_id => {
-                self.join2_reply(now, from, &body);
-            }
+            Message::Join2Reply(body) => self.join2_reply(now, from, &body),
             Message::ProgressRequest(head) => {
                 self.report.ask(now, from, head.when, &mut self.random);
             }
@@ -320,7 +319,6 @@ impl Session {
             Message::JoinRequest { .. }
             | Message::Join2Request(_)
             | Message::JoinReply { .. }
-            | Message::Join2Reply(_)
             | Message::Leave { .. }
             | Message::Leave2 { .. }
             | Message::ProgressReport(_) => {}
@@ -341,14 +339,17 @@ impl Session {
         }
     }
 
+    /// A reply to another client describes the same file: the load can begin at once. This
+    /// client's own join goes on until it is answered, so that the server knows of it.
     fn join2_reply(&mut self, now: Instant, from: SocketAddr, body: &Join2<'_>) {
+        let asked = body.client_id == self.config.client_id;
         let announced = match body.extensions.bytes() {
             [] => None,
             _ => Some(body.extensions.announcement()),
         };
         match body.geometry() {
-            Ok(geometry) => self.joined(now, from, geometry, announced, true),
-            Err(error) if self.load.is_none() => self.stop(Event::Refused(error)),
+            Ok(geometry) => self.joined(now, from, geometry, announced, asked),
+            Err(error) if self.load.is_none() && asked => self.stop(Event::Refused(error)),
             Err(_) => self.counters.out_of_geometry += 1,
         }
     }
@@ -457,6 +458,7 @@ impl Session {
                     expected: BlockSet::EMPTY,
                     expected_until: now,
                     asked_at: None,
+                    last_ask: now,
                     retries: 0,
                     lossy: false,
                     sender: from,

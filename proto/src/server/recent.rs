@@ -13,6 +13,9 @@ use crate::time::{Duration, Instant};
 /// Chunks in the long memory: more than a client has buffers as a rule, 80 KiB.
 const HISTORY_CHUNKS_MAX: usize = 512;
 
+/// Sending a chunk again after this long begins its history anew.
+const HISTORY_SPAN: Duration = Duration::from_secs(2);
+
 /// What was sent lately.
 #[derive(Debug)]
 pub(super) struct Recent {
@@ -21,8 +24,15 @@ pub(super) struct Recent {
     flip_at: Instant,
     young: BTreeMap<u32, BlockSet>,
     old: BTreeMap<u32, BlockSet>,
-    history: BTreeMap<u32, BlockSet>,
+    history: BTreeMap<u32, Sent>,
     history_order: VecDeque<u32>,
+}
+
+/// The blocks of a chunk that were sent lately.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    blocks: BlockSet,
+    at: Instant,
 }
 
 impl Recent {
@@ -53,8 +63,12 @@ impl Recent {
     pub(super) fn sent(&mut self, now: Instant, chunk: u32, first: u32, count: u32) {
         self.age(now);
         self.young.entry(chunk).or_default().insert_run(first, count);
-        if let Some(blocks) = self.history.get_mut(&chunk) {
-            blocks.insert_run(first, count);
+        if let Some(sent) = self.history.get_mut(&chunk) {
+            if now.since(sent.at) > HISTORY_SPAN {
+                sent.blocks = BlockSet::EMPTY;
+            }
+            sent.blocks.insert_run(first, count);
+            sent.at = now;
             return;
         }
         if self.history_order.len() >= HISTORY_CHUNKS_MAX
@@ -63,7 +77,7 @@ impl Recent {
             self.history.remove(&oldest);
         }
         self.history_order.push_back(chunk);
-        self.history.insert(chunk, BlockSet::run(first, count));
+        self.history.insert(chunk, Sent { blocks: BlockSet::run(first, count), at: now });
     }
 
     /// Blocks of the chunk that may be on their way.
@@ -73,8 +87,9 @@ impl Recent {
         self.old.get(&chunk).map_or(young, |old| young.union(old))
     }
 
-    /// Those of `wanted` that were sent before.
-    pub(super) fn sent_before(&self, chunk: u32, wanted: &BlockSet) -> u32 {
-        self.history.get(&chunk).map_or(0, |sent| sent.intersection(wanted).count())
+    /// How many of `wanted` were sent lately, and after `since`: when the client joined.
+    pub(super) fn sent_since(&self, chunk: u32, wanted: &BlockSet, since: Instant) -> u32 {
+        let sent = self.history.get(&chunk).filter(|sent| sent.at > since);
+        sent.map_or(0, |sent| sent.blocks.intersection(wanted).count())
     }
 }

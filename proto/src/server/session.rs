@@ -362,7 +362,11 @@ impl Session {
         let crossed = wanted.intersection(&underway).count();
         self.counters.blocks_on_their_way += u64::from(crossed);
         let wanted = wanted.difference(&underway);
-        let lost = if retries > 0 { self.recent.sent_before(chunk, &wanted) } else { 0 };
+        let joined = self.roster.at_address(ip).map(|c| c.joined).max().unwrap_or_default();
+        let lost = match retries {
+            0 => 0,
+            _ => self.recent.sent_since(chunk, &wanted, joined),
+        };
         self.counters.blocks_lost += u64::from(lost);
         self.rate.lost(now, ip, lost);
         let (loss, is_laggard) = self.rate.state(ip);

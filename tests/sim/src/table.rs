@@ -21,7 +21,7 @@ pub struct Case {
     pub deployed: bool,
 }
 
-const CHUNKS: u64 = 256;
+const CHUNKS: u64 = 512;
 const BLOCKS_PER_CHUNK: u32 = 32;
 const BLOCK_SIZE: u32 = 16;
 /// One block stands for 32 of 1024 bytes, so that a chunk takes as long as a real one.
@@ -99,7 +99,7 @@ pub fn print(clients: &[u32], deployed: bool, seed: u64) {
             for staggered in [false, true] {
                 let case = Case { clients, loss, staggered, deployed };
                 match run(case, seed) {
-                    Ok(outcome) => println!("{}", line(case, &outcome)),
+                    Ok(outcome) => {println!("{}", line(case, &outcome));if std::env::var("D").is_ok() {println!("{:?} {:?}", outcome.useless, outcome.server);}}
                     Err(error) => println!("| {case:?} | {error} |"),
                 }
             }

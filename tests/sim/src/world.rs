@@ -82,6 +82,9 @@ pub struct Outcome {
     pub spans: Vec<Option<Duration>>,
     /// Requests of each client.
     pub requests: Vec<u64>,
+    /// Blocks that arrived at our clients and were of no use, and those for which no buffer was
+    /// free.
+    pub useless: (u64, u64),
     /// Why clients ended badly.
     pub failures: Vec<String>,
     /// The server's counters, if ours.
@@ -624,6 +627,10 @@ impl World {
             let span = client.finished.map(|f| f.since(client.host.start));
             self.outcome.spans.push(span);
             self.outcome.requests.push(client.requests());
+            if let Some(c) = client.session().map(|s| *s.counters()) {
+                self.outcome.useless.0 += c.duplicate_blocks + c.duplicate_chunk_blocks;
+                self.outcome.useless.1 += c.blocks_without_slot;
+            }
             if let Some(event) = client.failed {
                 self.outcome.failures.push(format!("{}: {event:?}", client.address));
             } else if span.is_none() {

@@ -192,9 +192,10 @@ impl Asking {
         for i in 0..marks.open().len() {
             let Some(number) = marks.open().get(i).copied() else { break };
             let Some(slot) = marks.slot_mut(number) else { continue };
+            let mut patience = delay.wait(slot.retries);
             if silent {
                 // The queue is empty: what was asked for longer ago than a pause is lost.
-                let patience = delay.pause().times(1 + u64::from(slot.retries.min(14)) / 2);
+                patience = patience.min(delay.patience(slot.retries));
                 slot.expected_until = slot.expected_until.min(slot.last_ask + patience);
                 slot.ask_at = slot.ask_at.min(slot.last_ask + patience);
             }
@@ -211,7 +212,7 @@ impl Asking {
                     // A repeated request's answer may be the first one's: it measures nothing.
                     slot.last_ask = now;
                     slot.asked_at = (slot.retries == 0).then_some(now);
-                    slot.ask_at = now + delay.wait(slot.retries);
+                    slot.ask_at = now + patience;
                     slot.retries = slot.retries.saturating_add(1);
                     slot.expected = missing;
                     slot.expected_until = slot.ask_at;
@@ -234,8 +235,11 @@ impl Asking {
         let free = marks.free_slots();
         let (mut mine, mut due) = (0, self.due);
         self.asked.retain(|chunk, asked| {
-            let wait = delay.wait(asked.retries);
-            let expiry = asked.at + if silent { wait.min(delay.pause()) } else { wait };
+            let wait = |retries| match silent {
+                true => delay.wait(retries).min(delay.patience(retries)),
+                false => delay.wait(retries),
+            };
+            let expiry = asked.at + wait(asked.retries);
             if now >= expiry {
                 // Buffers may have gone to other chunks meanwhile.
                 if !asked.mine || mine >= free {
@@ -244,7 +248,7 @@ impl Asking {
                 asked.at = now;
                 asked.retries = asked.retries.saturating_add(1);
                 asks.extend([Ask::Whole { chunk: *chunk, again: true }]);
-                due = due.min(now + delay.wait(asked.retries));
+                due = due.min(now + wait(asked.retries));
             } else {
                 due = due.min(expiry);
             }

@@ -35,7 +35,8 @@ pub(super) struct Delay {
     /// The shortest answer seen: the round trip without the queue.
     shortest: Option<Duration>,
     last_block: Option<Instant>,
-    /// Smoothed time between blocks that arrive in a row.
+    last_place: Option<(u32, u32)>,
+    /// Smoothed time between blocks that follow each other.
     gap: Duration,
     /// Added to what counts as silence, so that clients do not all speak up at once.
     skew: Duration,
@@ -61,14 +62,17 @@ impl Delay {
         self.smoothed = self.smoothed - self.smoothed.divided_by(8) + span.divided_by(8);
     }
 
-    /// Some block of the group arrived.
-    pub(super) fn block(&mut self, now: Instant) {
-        if let Some(last) = self.last_block {
-            // A pause says nothing about the pace.
-            let gap = now.since(last).min(self.gap.times(8) + Duration::from_micros(100));
+    /// Some block arrived. Only one that follows its predecessor tells the pace: between others
+    /// lie repairs for somebody else, losses and pauses.
+    pub(super) fn block(&mut self, now: Instant, chunk: u32, block: u32) {
+        if let Some(last) = self.last_block
+            && self.last_place == Some((chunk, block.wrapping_sub(1)))
+        {
+            let gap = now.since(last);
             self.gap = self.gap - self.gap.divided_by(16) + gap.divided_by(16);
         }
         self.last_block = Some(now);
+        self.last_place = Some((chunk, block));
     }
 
     /// How long to wait for a request's first block before repeating it the `retries`-th time.
@@ -77,8 +81,12 @@ impl Delay {
             true => self.smoothed + self.deviation.times(4),
             false => WAIT_FIRST,
         };
-        let factor = 1 + u64::from(retries.min(RETRIES_COUNTED)) / 2;
-        base.clamp(WAIT_MIN, WAIT_MAX).times(factor).min(WAIT_MAX)
+        base.clamp(WAIT_MIN, WAIT_MAX).times(factor(retries)).min(WAIT_MAX)
+    }
+
+    /// The same when the group is silent: the queue is empty, and its length no reason to wait.
+    pub(super) fn patience(&self, retries: u32) -> Duration {
+        self.pause().times(factor(retries)).min(WAIT_MAX)
     }
 
     /// The round trip without the queue, as far as known.
@@ -110,6 +118,10 @@ impl Delay {
     pub(super) fn last_block(&self) -> Option<Instant> {
         self.last_block
     }
+}
+
+fn factor(retries: u32) -> u64 {
+    1 + u64::from(retries.min(RETRIES_COUNTED)) / 2
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ const LEAVE_REPEAT: Duration = Duration::from_millis(50);
 /// See [`LEAVE_REPEAT`].
 const LEAVE_TIMES: u32 = 3;
 
+/// Replies that describe another image before a client believes it.
+const DOUBTS_MAX: u32 = 2;
+
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Received<'a> {
@@ -184,6 +187,8 @@ pub struct Session {
     finished: bool,
     load: Option<Load>,
     join: JoinTimer,
+    /// Replies in a row that describe another image.
+    doubts: u32,
     server: Option<SocketAddr>,
     announced: Option<Announcement>,
     delay: Delay,
@@ -211,6 +216,7 @@ impl Session {
             finished: false,
             load: None,
             join: JoinTimer::default(),
+            doubts: 0,
             server: None,
             announced: None,
             report: ReportTimer::default(),
@@ -382,12 +388,7 @@ impl Session {
         };
         let was = load.geometry;
         if geometry != was {
-            if asked && self.join.is_running() {
-                self.stop(Event::ImageChanged { geometry: was, now: Some(geometry) });
-            } else {
-                // Somebody else's reply: ask for oneself before believing it.
-                self.join.start(now);
-            }
+            self.changed(now, asked, was, Some(geometry));
             return;
         }
         if !self.join.is_running() {
@@ -395,10 +396,11 @@ impl Session {
         }
         let (old, new) = (self.announced.unwrap_or_default(), announced.unwrap_or_default());
         if old.image_id.is_some() && new.image_id.is_some() && old.image_id != new.image_id {
-            self.stop(Event::ImageChanged { geometry: was, now: None });
+            self.changed(now, asked, was, None);
             return;
         }
         if asked {
+            self.doubts = 0;
             self.join.stop();
         }
         let restarted = old.server_run.is_some()
@@ -410,6 +412,18 @@ impl Session {
         }
         self.server = Some(from);
         self.announced = announced.or(self.announced);
+    }
+
+    /// A reply describes another image. Believed when this client asked for it and was told so
+    /// more than once: a load of an hour does not end because of one bad datagram.
+    fn changed(&mut self, now: Instant, asked: bool, was: Geometry, geometry: Option<Geometry>) {
+        if asked && self.join.is_running() {
+            self.doubts += 1;
+        }
+        self.join.start(now);
+        if self.doubts >= DOUBTS_MAX {
+            self.stop(Event::ImageChanged { geometry: was, now: geometry });
+        }
     }
 
     fn stop(&mut self, event: Event) {
@@ -442,7 +456,7 @@ impl Session {
         let Some(payload) = payload.get(..len) else { return Received::Nothing };
         self.counters.blocks += 1;
         self.last_heard = now;
-        self.delay.block(now);
+        self.delay.block(now, chunk, block);
         load.move_on(now, chunk, &self.delay, &mut self.random);
         let number = match load.marks.state(chunk) {
             Some(ChunkState::Open(number)) => number,

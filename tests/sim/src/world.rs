@@ -435,11 +435,7 @@ impl World {
             let copies = 1 + u32::from(self.random.chance(network.duplicate));
             for _ in 0..copies {
                 let delay = network.delay + self.random.span_below(network.jitter);
-                let mut copy = bytes.to_vec();
-                if self.random.chance(network.flip) {
-                    flip_bit(&mut copy, self.random.next_u64() | 1);
-                }
-                self.plan_message(from, target, &copy, delay);
+                self.plan_message(from, target, bytes, delay);
             }
         }
     }

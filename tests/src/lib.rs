@@ -8,6 +8,7 @@ pub mod content;
 pub mod image_file;
 pub mod mount;
 pub mod netns;
+pub mod pcap;
 pub mod poison;
 pub mod rng;
 pub mod tools;

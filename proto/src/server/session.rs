@@ -13,7 +13,7 @@ use crate::block_set::BlockSet;
 use crate::time::{Duration, Instant};
 use crate::wire::{
     self, ANNOUNCEMENT_LEN_MAX, Announcement, Datagram, DecodeError, Extensions, Join2, Message,
-    PROGRESS_STATISTICS, PROGRESS_SUMMARY, Progress, ProgressReport, Statistics,
+    PROGRESS_SUMMARY, Progress, ProgressReport, Statistics,
 };
 
 /// Answers that wait to be sent at most; what is more is asked for again.
@@ -496,7 +496,8 @@ impl Session {
                     client_id,
                     who: [0; 4],
                     when: self.config.progress_secs?,
-                    what: PROGRESS_SUMMARY | PROGRESS_STATISTICS,
+                    // As deployed servers ask; new clients add statistics unasked.
+                    what: PROGRESS_SUMMARY,
                     seq: self.progress_seq,
                 })
             }

@@ -181,7 +181,7 @@ impl Writer<'_> {
 
     fn put_statistics(&mut self, statistics: Statistics) -> Result<(), EncodeError> {
         self.put(&statistics.to_raw())?;
-        self.put(&[0; STATISTICS_PADDING_LEN])
+        self.put(&[0u8; STATISTICS_PADDING_LEN])
     }
 
     fn put_progress(&mut self, head: Progress) -> Result<(), EncodeError> {

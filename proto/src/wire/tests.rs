@@ -48,6 +48,23 @@ fn literal_bytes() {
 }
 
 #[test]
+fn statistics_have_their_fixed_size_on_the_wire() {
+    let statistics = Statistics { version: 1, full_re_requests: 7, ..Statistics::default() };
+    let mut buffer = [0; CONTROL_LEN_MAX];
+    let leave = Message::Leave2 { client_id: 1, elapsed: 2, statistics };
+    let len = encode(&Datagram { srcip: SRCIP, message: leave }, &mut buffer).unwrap();
+    assert_eq!(len, HEADER_LEN + 1036);
+    assert_eq!(buffer[HEADER_LEN + 8 + 124], 7, "the last field before the padding");
+    let head = Progress { client_id: 1, who: SRCIP, when: 3, what: 3, seq: 4 };
+    let summary = Some(Summary { chunks_in: 5, chunks_out: 6, bytes_out: 7 });
+    let report = ProgressReport { head, summary, statistics: Some(statistics) };
+    let message = Message::ProgressReport(report);
+    let len = encode(&Datagram { srcip: SRCIP, message }, &mut buffer).unwrap();
+    assert_eq!(len, CONTROL_LEN_MAX);
+    assert_eq!(decode(&buffer).unwrap().message, message);
+}
+
+#[test]
 fn what_is_not_valid_is_refused_with_a_reason() {
     let bad = |edit: fn(&mut [u8])| {
         let message = Message::Request { chunk: 1, first: 2, count: 3 };

@@ -99,7 +99,12 @@ pub fn print(clients: &[u32], deployed: bool, seed: u64) {
             for staggered in [false, true] {
                 let case = Case { clients, loss, staggered, deployed };
                 match run(case, seed) {
-                    Ok(outcome) => {println!("{}", line(case, &outcome));if std::env::var("D").is_ok() {println!("{:?} {:?}", outcome.useless, outcome.server);}}
+                    Ok(outcome) => {
+                        println!("{}", line(case, &outcome));
+                        if std::env::var("D").is_ok() {
+                            println!("{:?} {:?}", outcome.useless, outcome.server);
+                        }
+                    }
                     Err(error) => println!("| {case:?} | {error} |"),
                 }
             }

@@ -3,6 +3,7 @@
 mod disk;
 mod ext;
 mod fat;
+mod frisbee_replay;
 mod mcast;
 mod partition;
 mod swap;

@@ -7,10 +7,14 @@
 mod asking;
 mod config;
 mod delay;
+mod event;
 mod join;
+mod joining;
 mod marks;
+mod outgoing;
 mod report;
 mod session;
 
 pub use config::{Config, JoinKind};
-pub use session::{Counters, Destination, Event, Received, Seen, Session, Transmit};
+pub use event::{Counters, Destination, Event, Received, Seen, Transmit};
+pub use session::Session;

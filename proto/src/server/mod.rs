@@ -6,6 +6,7 @@
 //! lost, and clients ask again.
 
 mod config;
+mod event;
 mod pacer;
 mod queue;
 mod rate;
@@ -14,6 +15,7 @@ mod roster;
 mod session;
 
 pub use config::{Config, IDLE_DEFAULT, IdleExit, RateConfig};
+pub use event::{Counters, Event, FinishReason, Transmit};
 pub use rate::{RATE_MAX, RATE_MIN, RATE_START};
 pub use roster::{CLIENTS_MAX, Client, Stage};
-pub use session::{Counters, Event, FinishReason, Session, Transmit};
+pub use session::Session;

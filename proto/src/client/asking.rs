@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::delay::Delay;
+use super::delay::{Delay, Kind};
 use super::marks::{Asked, ChunkState, Marks, Slot};
 use crate::block_set::BlockSet;
 use crate::random::Random;
@@ -26,11 +26,14 @@ const AHEAD_MIN: u32 = 2;
 /// Whole chunks asked for ahead at most: 32 MiB, 10 Gb/s for 27 ms.
 const AHEAD_MAX: u32 = 32;
 
+/// Of them asked for by this client at least: a server may serve others late, or not at all.
+const OWN_MIN: u32 = 1;
+
 /// Chunks asked for by others that are remembered at most; more is not needed to stay quiet.
 const OVERHEARD_MAX: usize = 1024;
 
 /// Limits of the random skew before missing blocks are asked for, with few other clients.
-const SKEW_MIN: Duration = Duration::from_millis(1);
+const SKEW_MIN: Duration = Duration::from_millis(3);
 const SKEW_MAX: Duration = Duration::from_millis(10);
 
 /// The skew grows with the number of partial requests heard lately, up to this factor.
@@ -144,7 +147,7 @@ impl Asking {
                 if self.asked.len() >= OVERHEARD_MAX || self.asked.contains_key(&chunk) {
                     return;
                 }
-                self.asked.insert(chunk, Asked { at: now, retries: 0, mine: false });
+                self.asked.insert(chunk, Asked { first_at: now, at: now, retries: 0, mine: false });
             }
             Some(ChunkState::Open(number)) => {
                 self.heard += 1;
@@ -155,7 +158,7 @@ impl Asking {
                 }
                 let known = now < slot.expected_until;
                 slot.expected = if known { slot.expected.union(&fresh) } else { fresh };
-                slot.expected_until = now + delay.wait(slot.retries);
+                slot.expected_until = now + delay.wait(Kind::Some, slot.retries);
                 slot.last_ask = now;
             }
             _ => {}
@@ -192,7 +195,7 @@ impl Asking {
         for i in 0..marks.open().len() {
             let Some(number) = marks.open().get(i).copied() else { break };
             let Some(slot) = marks.slot_mut(number) else { continue };
-            let mut patience = delay.wait(slot.retries);
+            let mut patience = delay.wait(Kind::Some, slot.retries);
             if silent {
                 // The queue is empty: what was asked for longer ago than a pause is lost.
                 patience = patience.min(delay.patience(slot.retries));
@@ -236,8 +239,8 @@ impl Asking {
         let (mut mine, mut due) = (0, self.due);
         self.asked.retain(|chunk, asked| {
             let wait = |retries| match silent {
-                true => delay.wait(retries).min(delay.patience(retries)),
-                false => delay.wait(retries),
+                true => delay.wait(Kind::Whole, retries).min(delay.patience(retries)),
+                false => delay.wait(Kind::Whole, retries),
             };
             let expiry = asked.at + wait(asked.retries);
             if now >= expiry {
@@ -267,13 +270,15 @@ impl Asking {
         asks: &mut impl Extend<Ask>,
     ) {
         let ahead = ahead(marks, delay);
-        while u32::try_from(self.asked.len()).unwrap_or(u32::MAX) < ahead
-            && self.mine < marks.free_slots()
-        {
+        while self.mine < marks.free_slots() {
+            let asked = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
+            if asked >= ahead && self.mine >= OWN_MIN {
+                break;
+            }
             let Some(chunk) = self.pick(marks, random) else { break };
-            self.asked.insert(chunk, Asked { at: now, retries: 0, mine: true });
+            self.asked.insert(chunk, Asked { first_at: now, at: now, retries: 0, mine: true });
             self.mine += 1;
-            self.due = self.due.min(now + delay.wait(0));
+            self.due = self.due.min(now + delay.wait(Kind::Whole, 0));
             asks.extend([Ask::Whole { chunk, again: false }]);
         }
     }

@@ -25,13 +25,33 @@ const SILENCE_SKEW: Duration = Duration::from_millis(10);
 /// Silence of the whole group that means "ask again", whatever the queue's length promised.
 const SILENCE_MIN: Duration = Duration::from_millis(40);
 
-/// Measures answers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Delay {
-    /// Smoothed time from a request to its first block, and its mean deviation; RFC 6298's way.
+/// After this many answers in a row to repeated requests, such an answer is measured after all:
+/// the wait may be shorter than any answer takes.
+const UNCLEAN_MAX: u32 = 8;
+
+/// The two kinds of request; servers treat them differently.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// A whole chunk: waits its turn in the queue.
+    Whole,
+    /// Missing blocks: new servers send them first.
+    Some,
+}
+
+/// Smoothed time from a request to its first block, and its mean deviation; RFC 6298's way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
     smoothed: Duration,
     deviation: Duration,
     measured: bool,
+    unclean: u32,
+}
+
+/// Measures answers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Delay {
+    whole: Answers,
+    some: Answers,
     /// The shortest answer seen: the round trip without the queue.
     shortest: Option<Duration>,
     last_block: Option<Instant>,
@@ -42,15 +62,15 @@ pub(super) struct Delay {
     skew: Duration,
 }
 
-impl Delay {
-    pub(super) fn new(random: &mut Random) -> Self {
-        Self { skew: random.span_below(SILENCE_SKEW), ..Self::default() }
-    }
-
-    /// A request was answered after `span`.
-    pub(super) fn answered(&mut self, span: Duration) {
+impl Answers {
+    fn answered(&mut self, span: Duration, retries: u32) {
+        if retries > 0 && self.unclean < UNCLEAN_MAX {
+            // The answer may be the first request's: it measures nothing.
+            self.unclean += 1;
+            return;
+        }
+        self.unclean = 0;
         let span = span.min(WAIT_MAX.times(2));
-        self.shortest = Some(self.shortest.map_or(span, |s| s.min(span)));
         if !self.measured {
             self.measured = true;
             self.smoothed = span;
@@ -60,6 +80,30 @@ impl Delay {
         let error = if span > self.smoothed { span - self.smoothed } else { self.smoothed - span };
         self.deviation = self.deviation - self.deviation.divided_by(4) + error.divided_by(4);
         self.smoothed = self.smoothed - self.smoothed.divided_by(8) + span.divided_by(8);
+    }
+
+    fn wait(&self) -> Duration {
+        match self.measured {
+            true => self.smoothed + self.deviation.times(4),
+            false => WAIT_FIRST,
+        }
+    }
+}
+
+impl Delay {
+    pub(super) fn new(random: &mut Random) -> Self {
+        Self { skew: random.span_below(SILENCE_SKEW), ..Self::default() }
+    }
+
+    /// A request was answered after `span`, having been repeated `retries` times.
+    pub(super) fn answered(&mut self, kind: Kind, span: Duration, retries: u32) {
+        if retries == 0 {
+            self.shortest = Some(self.shortest.map_or(span, |s| s.min(span)));
+        }
+        match kind {
+            Kind::Whole => self.whole.answered(span, retries),
+            Kind::Some => self.some.answered(span, retries),
+        }
     }
 
     /// Some block arrived. Only one that follows its predecessor tells the pace: between others
@@ -76,10 +120,10 @@ impl Delay {
     }
 
     /// How long to wait for a request's first block before repeating it the `retries`-th time.
-    pub(super) fn wait(&self, retries: u32) -> Duration {
-        let base = match self.measured {
-            true => self.smoothed + self.deviation.times(4),
-            false => WAIT_FIRST,
+    pub(super) fn wait(&self, kind: Kind, retries: u32) -> Duration {
+        let base = match kind {
+            Kind::Whole => self.whole.wait(),
+            Kind::Some => self.some.wait(),
         };
         base.clamp(WAIT_MIN, WAIT_MAX).times(factor(retries)).min(WAIT_MAX)
     }
@@ -131,18 +175,29 @@ mod tests {
     #[test]
     fn waits_follow_the_answers_within_limits() {
         let mut delay = Delay::default();
-        assert_eq!(delay.wait(0), WAIT_FIRST);
+        assert_eq!(delay.wait(Kind::Some, 0), WAIT_FIRST);
         for _ in 0..100 {
-            delay.answered(Duration::from_millis(100));
+            delay.answered(Kind::Some, Duration::from_millis(100), 0);
         }
-        let wait = delay.wait(0).as_millis();
-        assert!((100..130).contains(&wait), "{wait}");
-        assert!(delay.wait(60) <= WAIT_MAX && delay.wait(60) >= delay.wait(0).times(7));
+        let wait = delay.wait(Kind::Some, 0);
+        assert!((100..130).contains(&wait.as_millis()), "{wait}");
+        let longest = delay.wait(Kind::Some, 60);
+        assert!(longest <= WAIT_MAX && longest >= wait.times(7));
         for _ in 0..100 {
-            delay.answered(Duration::from_micros(300));
+            delay.answered(Kind::Some, Duration::from_micros(300), 0);
         }
-        assert_eq!(delay.wait(0), WAIT_MIN);
-        delay.answered(Duration::MAX);
-        assert!(delay.wait(0) <= WAIT_MAX);
+        assert_eq!(delay.wait(Kind::Some, 0), WAIT_MIN);
+        assert_eq!(delay.wait(Kind::Whole, 0), WAIT_FIRST, "kinds are apart");
+        delay.answered(Kind::Some, Duration::MAX, 0);
+        assert!(delay.wait(Kind::Some, 0) <= WAIT_MAX);
+    }
+
+    #[test]
+    fn answers_that_always_come_late_are_learned() {
+        let mut delay = Delay::default();
+        for _ in 0..100 {
+            delay.answered(Kind::Whole, Duration::from_millis(400), 3);
+        }
+        assert!(delay.wait(Kind::Whole, 0) >= Duration::from_millis(400));
     }
 }

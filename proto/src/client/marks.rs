@@ -26,6 +26,7 @@ pub(super) enum ChunkState {
 /// A request for a chunk of which nothing has arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
+    pub(super) first_at: Instant,
     pub(super) at: Instant,
     pub(super) retries: u32,
     /// True when this client asked, false when it overheard another.
@@ -47,7 +48,7 @@ pub(super) struct Slot {
     /// What was asked for last, by whomever, and until when it is expected.
     pub(super) expected: BlockSet,
     pub(super) expected_until: Instant,
-    /// When this client asked for missing blocks, for the delay; `None` once answered.
+    /// When this client first asked for missing blocks, for the delay; `None` once answered.
     pub(super) asked_at: Option<Instant>,
     /// When missing blocks were last asked for, by whomever.
     pub(super) last_ask: Instant,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::asking::Asking;
 use super::config::{Config, JoinKind};
-use super::delay::Delay;
+use super::delay::{Delay, Kind};
 use super::event::{Counters, Destination, Event, Received, Seen, Transmit};
 use super::join::JoinTimer;
 use super::marks::{ChunkState, Marks, Slot};
@@ -247,8 +247,8 @@ impl Session {
                     self.counters.blocks_without_slot += 1;
                     return Received::Nothing;
                 };
-                if let Some(asked) = asked.filter(|a| a.retries == 0) {
-                    self.delay.answered(now.since(asked.at));
+                if let Some(asked) = asked.filter(|a| a.mine) {
+                    self.delay.answered(Kind::Whole, now.since(asked.first_at), asked.retries);
                 }
                 number
             }
@@ -264,9 +264,9 @@ impl Session {
         }
         (slot.last_block, slot.last_at) = (block, now);
         if slot.expected.contains(block) {
-            slot.retries = 0;
+            let repeats = std::mem::take(&mut slot.retries).saturating_sub(1);
             if let Some(asked_at) = slot.asked_at.take() {
-                self.delay.answered(now.since(asked_at));
+                self.delay.answered(Kind::Some, now.since(asked_at), repeats);
             }
         }
         slot.ask_at = now + self.delay.pause();

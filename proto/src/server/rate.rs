@@ -4,10 +4,11 @@
 //! worst receiver. Principles, each with its reason:
 //!
 //! - Loss of up to 2 % is repaired, not obeyed: random loss does not fall with the rate.
-//! - The loss that steers is that of the 5 % quantile: of 20 clients one may be broken.
+//! - The loss that steers is that of the 5 % quantile: of 20 clients one may be broken, and of 3
+//!   or more, one in any case. So one bad client among three costs the others nothing.
 //! - A client that loses more than the others for 3 s leaves the steering set until it has been
-//!   well for 3 s. At most half of the clients may be out. So one bad client costs the others at
-//!   most a factor of 0.85^6 = 0.38, for 3 s.
+//!   well for 3 s, and the rate returns to where it was. At most half of the clients may be out. So
+//!   more bad clients cost the others at most a factor of 0.85^6 = 0.38, for 3 s.
 //! - Loss that four cuts did not lower is not congestion: it becomes the baseline, and the rate
 //!   returns to where it was. A network that always loses 30 % is served at full rate.
 //! - The floor is 1/64 of the start, at least [`RATE_MIN`]: no evidence, forged or real, stalls it.
@@ -205,6 +206,7 @@ impl RateControl {
         let bad = (median * 2).max(LOSS_IGNORED + self.baseline);
         let mut out = self.receivers.values().filter(|r| r.laggard).count();
         let out_max = self.receivers.len() / 2;
+        let mut restore = false;
         for receiver in self.receivers.values_mut() {
             let changing = (receiver.loss > bad) != receiver.laggard;
             if !changing {
@@ -221,13 +223,19 @@ impl RateControl {
             } else if out < out_max {
                 receiver.laggard = true;
                 out += 1;
+                restore = true;
             }
             receiver.since = None;
+        }
+        if restore && self.cuts > 0 {
+            self.rate = self.rate.max(self.before_cuts.0);
+            self.cuts = 0;
         }
         let mut steering: Vec<u64> =
             self.receivers.values().filter(|r| !r.laggard).map(|r| r.loss).collect();
         steering.sort_unstable_by(|a, b| b.cmp(a));
-        steering.get(steering.len() / 20).copied().unwrap_or(0)
+        let ignored = (steering.len() / 20).max(usize::from(steering.len() >= 3));
+        steering.get(ignored).copied().unwrap_or(0)
     }
 }
 

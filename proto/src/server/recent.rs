@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::block_set::BlockSet;
 use crate::time::{Duration, Instant};
 
-/// Chunks in the long memory: more than a client has buffers as a rule, 80 KiB.
-const HISTORY_CHUNKS_MAX: usize = 512;
+/// Chunks in the long memory: 4 GiB of image, 700 KiB.
+const HISTORY_CHUNKS_MAX: usize = 4096;
 
 /// Sending a chunk again after this long begins its history anew.
 const HISTORY_SPAN: Duration = Duration::from_secs(2);

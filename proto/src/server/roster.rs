@@ -16,12 +16,8 @@ pub const CLIENTS_MAX: usize = 4096;
 /// Ids that one address may have in the table: clients that share a host.
 const IDS_PER_ADDRESS_MAX: usize = 64;
 
-/// Blocks an address that never joined may ask for: what an old client needs to be noticed after
-/// the server restarted, and little for a forger.
-const STRANGER_BLOCKS: u64 = 4096;
-
 /// An address earns one block for this many sent to all: even a stranger is served in the end.
-const EARN_DIVISOR: u64 = 100;
+const EARN_DIVISOR: u64 = 200;
 
 /// What is known of a client.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +162,7 @@ impl Roster {
         );
         // A client needs the file once; a quarter more for losses. Joining again and again does
         // not add up to more than four files.
-        let grant = self.image_blocks.saturating_add(self.image_blocks / 4) + STRANGER_BLOCKS;
+        let grant = self.image_blocks.saturating_add(self.image_blocks / 4);
         let account = self.account(now, ip, blocks_sent);
         let limit = grant.saturating_mul(4);
         account.blocks_left = account.blocks_left.saturating_add(grant).min(limit);
@@ -216,24 +212,13 @@ impl Roster {
         }
     }
 
-    /// Takes an address for one that joined the server's predecessor.
-    pub(super) fn trust(&mut self, now: Instant, ip: IpAddr, blocks_sent: u64) {
-        let grant = self.image_blocks + STRANGER_BLOCKS;
-        let account = self.account(now, ip, blocks_sent);
-        account.blocks_left = account.blocks_left.max(grant);
-    }
-
-    pub(super) fn knows(&self, ip: IpAddr) -> bool {
-        self.accounts.contains_key(&ip)
-    }
-
     fn account(&mut self, now: Instant, ip: IpAddr, blocks_sent: u64) -> &mut Account {
         if !self.accounts.contains_key(&ip) && self.accounts.len() >= CLIENTS_MAX {
             let oldest = self.accounts.iter().min_by_key(|(_, a)| a.last_seen).map(|(ip, _)| *ip);
             oldest.map(|ip| self.accounts.remove(&ip));
         }
         let account = self.accounts.entry(ip).or_insert(Account {
-            blocks_left: STRANGER_BLOCKS.min(self.image_blocks),
+            blocks_left: 0,
             credited_at: blocks_sent,
             last_seen: now,
         });

@@ -23,10 +23,6 @@ const ANSWERS_MAX: usize = 256;
 /// Events that wait to be polled at most; the oldest are dropped.
 const EVENTS_MAX: usize = 1024;
 
-/// After its start a server takes addresses that ask without a join for clients of its
-/// predecessor: old clients do not notice a restart and never join again.
-const RESTART_GRACE: Duration = Duration::from_secs(10);
-
 /// A repair waits this long for the same chunk's requests of other clients.
 const COALESCE: Duration = Duration::from_millis(1);
 
@@ -274,10 +270,8 @@ impl Session {
         self.counters.blocks_on_their_way += u64::from(crossed);
         let wanted = wanted.difference(&underway);
         let joined = self.roster.at_address(ip).map(|c| c.joined).max().unwrap_or_default();
-        let lost = match retries {
-            0 => 0,
-            _ => self.recent.sent_since(chunk, &wanted, joined),
-        };
+        let passed = self.recent.sent_since(chunk, &wanted, joined);
+        let lost = if retries > 0 { passed } else { 0 };
         self.counters.blocks_lost += u64::from(lost);
         self.rate.lost(now, ip, lost);
         let (loss, is_laggard) = self.rate.state(ip);
@@ -290,16 +284,16 @@ impl Session {
             return;
         }
         let sent = self.counters.blocks_sent;
-        let young = self.started.is_some_and(|s| now.since(s) < RESTART_GRACE);
-        if young && !self.roster.knows(ip) {
-            self.roster.trust(now, ip, sent);
-        }
         let repair = wanted.count() * 2 < all.count();
+        // Who missed most of a chunk that was sent to all, or part of one without calling it a
+        // loss, had no buffer for it: it catches up when the others need nothing.
+        let unclaimed = retries == 0 && passed * 2 >= wanted.count();
+        let missed = passed * 4 >= all.count() * 3 || unclaimed;
         let (class, ready) = match repair {
+            _ if missed || is_laggard => (Class::Low, now),
             true => (Class::Repair, now + COALESCE),
             false => (Class::Main, now),
         };
-        let class = if is_laggard { Class::Low } else { class };
         let class = if self.roster.charge(now, ip, wanted.count(), sent) {
             class
         } else {

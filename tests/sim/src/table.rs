@@ -99,12 +99,7 @@ pub fn print(clients: &[u32], deployed: bool, seed: u64) {
             for staggered in [false, true] {
                 let case = Case { clients, loss, staggered, deployed };
                 match run(case, seed) {
-                    Ok(outcome) => {
-                        println!("{}", line(case, &outcome));
-                        if std::env::var("D").is_ok() {
-                            println!("{:?} {:?}", outcome.useless, outcome.server);
-                        }
-                    }
+                    Ok(outcome) => println!("{}", line(case, &outcome)),
                     Err(error) => println!("| {case:?} | {error} |"),
                 }
             }
@@ -112,29 +107,34 @@ pub fn print(clients: &[u32], deployed: bool, seed: u64) {
     }
 }
 
+/// Blocks sent beyond the least possible, as a fraction of that. The least: what had been sent
+/// when the last client started, and the image as often as losses make necessary.
+pub fn duplicates(case: Case, outcome: &Outcome) -> f64 {
+    let sent = to_f64(outcome.blocks_sent) / to_f64(image_blocks());
+    sent / least(case, outcome) - 1.0
+}
+
+fn least(case: Case, outcome: &Outcome) -> f64 {
+    let before = to_f64(outcome.blocks_sent_before_last_start) / to_f64(image_blocks());
+    before + least_factor(case.clients, case.loss)
+}
+
 /// One line as text.
 pub fn line(case: Case, outcome: &Outcome) -> String {
-    let image = to_f64(image_blocks());
-    let sent = to_f64(outcome.blocks_sent) / image;
-    let before = to_f64(outcome.blocks_sent_before_last_start) / image;
-    let least = before + least_factor(case.clients, case.loss);
+    let sent = to_f64(outcome.blocks_sent) / to_f64(image_blocks());
+    let least = least(case, outcome);
     let time = to_f64(outcome.end.as_nanos()) / to_f64(image_time().as_nanos());
-    let mut requests: Vec<u64> = outcome.requests.clone();
-    requests.sort_unstable();
-    let mean = to_f64(requests.iter().sum()) / f64::from(case.clients.max(1));
-    let most = requests.last().copied().unwrap_or(0);
+    let requests: u64 = outcome.requests.iter().sum();
+    let most = outcome.requests.iter().max().copied().unwrap_or(0);
     format!(
-        "| {} | {} | {:.1} % | {} | {:.3} | {:.3} | {:.1} % | {:.2} | {:.1} (most {}) |",
+        "| {} | {} | {:.1} % | {} | {sent:.3} | {least:.3} | {:.1} % | {:.2} | {:.0} (most {most}) |",
         if case.deployed { "deployed" } else { "ours" },
         case.clients,
         f64::from(case.loss) / 10_000.0,
         if case.staggered { "staggered" } else { "together" },
-        sent,
-        least,
-        (sent / least - 1.0) * 100.0,
+        duplicates(case, outcome) * 100.0,
         time / least,
-        mean,
-        most,
+        to_f64(requests) / f64::from(case.clients.max(1)),
     )
 }
 

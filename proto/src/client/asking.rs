@@ -100,6 +100,11 @@ impl Asking {
         self.due = Instant::ZERO;
     }
 
+    /// This client asked for the chunk and nothing of it has arrived.
+    pub(super) fn is_mine(&self, chunk: u32) -> bool {
+        self.asked.get(&chunk).is_some_and(|asked| asked.mine)
+    }
+
     /// The first block of a chunk arrived: when it had been asked for.
     pub(super) fn opened(&mut self, chunk: u32) -> Option<Asked> {
         let asked = self.asked.remove(&chunk)?;

@@ -119,6 +119,11 @@ impl Marks {
         u32::try_from(self.free.len()).unwrap_or(u32::MAX)
     }
 
+    /// Less than a quarter is free.
+    pub(super) fn are_slots_scarce(&self) -> bool {
+        self.free.len() < self.slots.len() / 4
+    }
+
     pub(super) fn done(&self) -> u32 {
         self.done
     }

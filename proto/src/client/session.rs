@@ -26,6 +26,10 @@ const LEAVE_REPEAT: Duration = Duration::from_millis(50);
 /// See [`LEAVE_REPEAT`].
 const LEAVE_TIMES: u32 = 3;
 
+/// While buffers are scarce, a chunk asked for by somebody else is taken only when its first block
+/// lies in this part of it: the rest would have to be caught up, and hold a buffer until then.
+const LATE_DIVISOR: u32 = 8;
+
 /// The load, once the server has answered.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -227,11 +231,17 @@ impl Session {
         let number = match load.marks.state(chunk) {
             Some(ChunkState::Open(number)) => number,
             Some(ChunkState::Wanted) => {
+                let blocks = load.geometry.blocks_in(chunk);
+                let is_late = block > blocks / LATE_DIVISOR && !load.asking.is_mine(chunk);
+                if is_late && load.marks.are_slots_scarce() {
+                    self.counters.blocks_without_slot += 1;
+                    return Received::Nothing;
+                }
                 let asked = load.asking.opened(chunk);
                 let slot = Slot {
                     chunk,
                     have: BlockSet::EMPTY,
-                    blocks: load.geometry.blocks_in(chunk),
+                    blocks,
                     last_block: block,
                     last_at: now,
                     ask_at: now,

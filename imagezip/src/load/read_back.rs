@@ -16,10 +16,13 @@ const STEP: usize = 1 << 20;
 /// A digest short enough to keep millions of, long enough that no accident goes unseen.
 type Digest = [u8; 16];
 
+/// A range and its digest; `None` for one that was made zero.
+type Entry = (SectorRange, Option<Digest>);
+
 /// What was written where.
 #[derive(Debug, Default)]
 pub(super) struct ReadBackLog {
-    entries: Mutex<Vec<(SectorRange, Digest)>>,
+    entries: Mutex<Vec<Entry>>,
 }
 
 impl ReadBackLog {
@@ -27,24 +30,16 @@ impl ReadBackLog {
     pub(super) fn note(&self, range: SectorRange, bytes: &[u8]) {
         let mut hasher = blake3::Hasher::new();
         hasher.update(bytes);
-        self.push(range, short(&hasher));
+        self.push((range, Some(short(&hasher))));
     }
 
     /// Notes that `range` was made zero.
     pub(super) fn note_zero(&self, range: SectorRange) {
-        let mut hasher = blake3::Hasher::new();
-        let zeros = vec![0; STEP];
-        let mut left = usize::try_from(range.byte_len()).unwrap_or(usize::MAX);
-        while left > 0 {
-            let now = left.min(STEP);
-            hasher.update(zeros.get(..now).unwrap_or_default());
-            left -= now;
-        }
-        self.push(range, short(&hasher));
+        self.push((range, None));
     }
 
-    fn push(&self, range: SectorRange, digest: Digest) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push((range, digest));
+    fn push(&self, entry: Entry) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
     /// Reads everything back from `disk` with this many threads, and compares.
@@ -82,7 +77,7 @@ impl ReadBackLog {
 
 fn compare_some(
     disk: &dyn ReadDisk,
-    entries: &[(SectorRange, Digest)],
+    entries: &[Entry],
     next: &AtomicUsize,
     interrupt: &Interrupt,
 ) -> Result<Vec<SectorRange>, LoadError> {
@@ -92,14 +87,20 @@ fn compare_some(
         if interrupt.is_set() {
             return Err(LoadError::Interrupted);
         }
-        if digest_of(disk, *range, &mut buf)? != *digest {
+        if !reads_as(disk, *range, digest.as_ref(), &mut buf)? {
             different.push(*range);
         }
     }
     Ok(different)
 }
 
-fn digest_of(disk: &dyn ReadDisk, range: SectorRange, buf: &mut [u8]) -> Result<Digest, DiskError> {
+/// True when `range` holds what `digest` stands for, or zeros.
+fn reads_as(
+    disk: &dyn ReadDisk,
+    range: SectorRange,
+    digest: Option<&Digest>,
+    buf: &mut [u8],
+) -> Result<bool, DiskError> {
     let mut hasher = blake3::Hasher::new();
     let mut at = range.byte_offset();
     let end = range.byte_end();
@@ -111,10 +112,16 @@ fn digest_of(disk: &dyn ReadDisk, range: SectorRange, buf: &mut [u8]) -> Result<
         let (read, missing) = part.split_at_mut(there.min(len));
         disk.read_at(read, at)?;
         missing.fill(0);
-        hasher.update(part);
+        match digest {
+            Some(_) => {
+                hasher.update(part);
+            }
+            None if part.iter().any(|byte| *byte != 0) => return Ok(false),
+            None => {}
+        }
         at += u64::try_from(len).unwrap_or(0);
     }
-    Ok(short(&hasher))
+    Ok(digest.is_none_or(|digest| short(&hasher) == *digest))
 }
 
 fn short(hasher: &blake3::Hasher) -> Digest {

@@ -55,6 +55,8 @@ pub struct Target<'a> {
     fit: Fit,
     options: TargetOptions,
     head: Mutex<Head>,
+    /// Where the head ends: nothing from there on needs its lock.
+    head_end: Sector,
     log: ReadBackLog,
     progress: &'a Progress,
 }
@@ -72,8 +74,10 @@ impl<'a> Target<'a> {
     ) -> Self {
         let size = SectorCount::holding_bytes(disk.size_bytes()).unwrap_or_default();
         let window = options.partition.unwrap_or(SectorRange::whole(size));
-        let head = Mutex::new(Head::new(window.count()));
-        Self { disk, window, fit, options, head, log: ReadBackLog::default(), progress }
+        let head = Head::new(window.count());
+        let head_end = head.range().end();
+        let head = Mutex::new(head);
+        Self { disk, window, fit, options, head, head_end, log: ReadBackLog::default(), progress }
     }
 
     /// The partition the image goes into; `None` for the whole disk.
@@ -240,7 +244,8 @@ impl<'a> Target<'a> {
     }
 
     fn zero(&self, range: SectorRange) -> Result<(), LoadError> {
-        let range = self.head().take_zero(range);
+        let in_head = range.start() < self.head_end;
+        let range = if in_head { self.head().take_zero(range) } else { range };
         for part in self.fit.skip.complement(range).ranges() {
             let there = self.on_disk(*part)?;
             if !self.options.blank {
@@ -272,7 +277,8 @@ impl<'a> Target<'a> {
             FreeSpace::Zero => return self.zero(range),
             FreeSpace::Pattern(pattern) => pattern,
         };
-        let block: Vec<u8> = pattern.to_le_bytes().into_iter().cycle().take(PATTERN_LEN).collect();
+        let len = to_usize(range.byte_len()).min(PATTERN_LEN);
+        let block: Vec<u8> = pattern.to_le_bytes().into_iter().cycle().take(len).collect();
         let mut rest = range;
         while !rest.is_empty() {
             let step = SectorCount::whole_in_bytes(to_u64(PATTERN_LEN)).unwrap_or_default();
@@ -285,7 +291,7 @@ impl<'a> Target<'a> {
     }
 
     fn data(&self, start: Sector, bytes: &[u8]) -> Result<(), LoadError> {
-        let in_head = start < self.head().range().end();
+        let in_head = start < self.head_end;
         let (start, bytes) = if in_head { self.head().take(start, bytes) } else { (start, bytes) };
         self.write(start, bytes)
     }

@@ -5,6 +5,7 @@
 //! trees, and the poison test. What it never does: know one filesystem better than another.
 
 pub mod content;
+pub mod damaged;
 pub mod image_file;
 pub mod mount;
 pub mod netns;

@@ -3,6 +3,7 @@
 use crate::tools::{run, text};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A mounted image.
 #[derive(Debug)]
@@ -34,7 +35,14 @@ impl Mount {
     /// When it is busy.
     pub fn unmount(mut self) -> Result<()> {
         self.mounted = false;
-        run("umount", &[text(&self.point)]).map(drop)
+        // Programs that other tests are just starting share our open files until they have started.
+        let give_up = Instant::now() + Duration::from_secs(10);
+        loop {
+            match run("umount", &[text(&self.point)]) {
+                Err(error) if error.to_string().contains("busy") && Instant::now() < give_up => {}
+                done => return done.map(drop),
+            }
+        }
     }
 }
 

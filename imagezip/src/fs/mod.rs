@@ -17,6 +17,7 @@ mod identity;
 mod options;
 mod refusal;
 pub mod swap;
+pub mod xfs;
 
 pub use options::ProbeOptions;
 
@@ -85,7 +86,7 @@ pub type ReaderWithOptions =
     fn(&dyn ReadDisk, ProbeOptions) -> Result<Option<Filesystem>, DiskError>;
 
 /// Readers that always do the same. The order only decides in which order several claims are named.
-const READERS: &[Reader] = &[ext::probe, swap::probe];
+const READERS: &[Reader] = &[ext::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] = &[fat::probe];

@@ -7,3 +7,4 @@ mod frisbee_replay;
 mod mcast;
 mod partition;
 mod swap;
+mod xfs;

@@ -7,9 +7,11 @@
 pub mod content;
 pub mod damaged;
 pub mod image_file;
+pub mod independent;
 pub mod mount;
 pub mod netns;
 pub mod pcap;
 pub mod poison;
 pub mod rng;
+pub mod samples;
 pub mod tools;

@@ -3,6 +3,7 @@
 mod disk;
 mod ext;
 mod fat;
+mod format;
 mod frisbee_replay;
 mod mcast;
 mod partition;

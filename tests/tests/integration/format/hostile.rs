@@ -1,0 +1,1 @@
+//! Chunks that break one rule of the page each.

@@ -95,7 +95,7 @@ impl<'a> Target<'a> {
             return Ok(());
         }
         let head = self.head().range();
-        self.disk.zero(self.on_disk(head)?)?;
+        self.zero_now(self.on_disk(head)?)?;
         if self.options.partition.is_none() {
             for range in old_backup_gpt(self.disk)? {
                 self.disk.zero(range)?;
@@ -103,7 +103,7 @@ impl<'a> Target<'a> {
         }
         self.disk.sync()?;
         if self.options.free == FreeSpace::Trim {
-            self.disk.discard(self.window.after(self.on_disk(head)?.end()))?;
+            self.disk.discard(self.whole_sectors(self.window.after(self.on_disk(head)?.end())))?;
         }
         Ok(())
     }
@@ -133,7 +133,8 @@ impl<'a> Target<'a> {
     }
 
     /// Fills what no chunk answered for: the space behind the image's end. In V1, whose chunks have
-    /// no bounds, all free space; `allocated` is what the image wrote.
+    /// no bounds, all free space; `allocated` is what the image wrote. A file just made ends where
+    /// the image does.
     ///
     /// # Errors
     /// When the disk fails.
@@ -142,12 +143,14 @@ impl<'a> Target<'a> {
         source: SectorCount,
         allocated: Option<&SectorSet>,
     ) -> Result<(), LoadError> {
+        let source = SectorRange::whole(source).end();
         let all = SectorRange::whole(self.window.count());
+        let all = if self.options.blank { all.until(source) } else { all };
         match allocated {
             Some(allocated) => {
                 allocated.complement(all).ranges().iter().try_for_each(|free| self.fill(*free))
             }
-            None => self.fill(all.after(SectorRange::whole(source).end())),
+            None => self.fill(all.after(source)),
         }
     }
 
@@ -249,13 +252,30 @@ impl<'a> Target<'a> {
         for part in self.fit.skip.complement(range).ranges() {
             let there = self.on_disk(*part)?;
             if !self.options.blank {
-                self.disk.zero(there)?;
+                self.zero_now(there)?;
             }
             if self.options.read_back {
                 self.log.note_zero(there);
             }
         }
         Ok(())
+    }
+
+    /// Makes a range of the disk zero, also where a file ends inside its last sector.
+    fn zero_now(&self, range: SectorRange) -> Result<(), DiskError> {
+        let whole = self.whole_sectors(range);
+        self.disk.zero(whole)?;
+        let short = range.byte_end().min(self.disk.size_bytes()).saturating_sub(whole.byte_end());
+        match [0; SECTOR_LEN].get(..to_usize(short)) {
+            Some(rest) if !rest.is_empty() => self.disk.write_at(rest, whole.byte_end()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The part of a range of the disk that does not reach into a short last sector.
+    fn whole_sectors(&self, range: SectorRange) -> SectorRange {
+        let end = SectorRange::whole(self.disk.sectors()).end();
+        range.until(end.max(range.start()))
     }
 
     /// Treats the free space inside a chunk's bounds as the options say.

@@ -243,7 +243,7 @@ impl Parser<'_> {
         let header_area = self.within(
             "header area length",
             header_area,
-            version.header_len()..=LEGACY_HEADER_AREA.max(NATIVE_HEADER_AREA_MAX),
+            version.header_len()..=LEGACY_HEADER_AREA,
         )?;
         let payload_len = usize::try_from(common.size.get()).unwrap_or(usize::MAX);
         let payload_len =

@@ -220,11 +220,9 @@ impl Chunk {
                     let count = u32_at(bytes, at + 8).into();
                     Region { start: u64_at(bytes, at), count, zero: kind == 2 }
                 }
-                5 | 6 => Region {
-                    start: u64_at(bytes, at),
-                    count: u64_at(bytes, at + 8),
-                    zero: false,
-                },
+                5 | 6 => {
+                    Region { start: u64_at(bytes, at), count: u64_at(bytes, at + 8), zero: false }
+                }
                 _ => Region {
                     start: u32_at(bytes, at).into(),
                     count: u32_at(bytes, at + 4).into(),

@@ -7,5 +7,6 @@ mod format;
 mod frisbee_replay;
 mod mcast;
 mod partition;
+mod roundtrip;
 mod swap;
 mod xfs;

@@ -14,8 +14,21 @@ use tests::independent::{CHUNK, Image};
 use tests::samples::{From, content, load_onto, range};
 
 const NAMES: [&str; 15] = [
-    "file.v3", "file.v5", "g1-slice1.v3", "g1.v1", "g1.v3", "g1.v4", "g1.v5", "g2-slice3.v5", "g2.v3",
-    "g2.v5", "g3-fragmented.v3", "g3-fragmented.v5", "g4.v3", "g4.v5", "mbr.v2",
+    "file.v3",
+    "file.v5",
+    "g1-slice1.v3",
+    "g1.v1",
+    "g1.v3",
+    "g1.v4",
+    "g1.v5",
+    "g2-slice3.v5",
+    "g2.v3",
+    "g2.v5",
+    "g3-fragmented.v3",
+    "g3-fragmented.v5",
+    "g4.v3",
+    "g4.v5",
+    "mbr.v2",
 ];
 
 fn path(name: &str) -> PathBuf {
@@ -123,7 +136,9 @@ fn every_image_restores_exactly() {
         ours.restore(&mut disk);
         assert_eq!(hex(&Sha256::digest(&disk)), digest, "{name}: independent reader");
 
-        let from = if i % 2 == 0 { From::File } else { From::Stream };
+        // A stream of V1 does not say how long its disk is: its partitions would have to fit.
+        let stream = i % 2 == 1 && *name != "g1.v1";
+        let from = if stream { From::Stream } else { From::File };
         let target = MemoryDisk::new(vec![0; len]);
         let loaded = load_onto(&bytes, from, &target, TargetOptions::default(), 2).unwrap();
         assert!(loaded.not_applied.is_empty(), "{name}: {:?}", loaded.not_applied);

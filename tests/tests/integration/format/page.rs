@@ -1,10 +1,10 @@
 //! docs/ndz-format.md: its dumps are rebuilt and compared, so that the page cannot rot.
 
+use imagezip::disk::memory::MemoryDisk;
 use imagezip::ndz::{Codec, Version};
 use std::path::Path;
 use tests::independent::{CHUNK, Image};
 use tests::samples::{fields, options, range, save_to_vec};
-use imagezip::disk::memory::MemoryDisk;
 
 /// The bytes of a dump on the page: offset, up to 16 bytes, and what a person reads in them.
 fn dump(name: &str) -> Vec<u8> {
@@ -48,7 +48,10 @@ fn shown(bytes: &[u8]) -> String {
         let chars: String = line.iter().map(visible).collect();
         let (left, right) = hex.split_at(hex.len().min(8));
         text.push_str(&format!(
-            "{:06x}  {:23}  {:23}  |{chars}|\n", i * 16, left.join(" "), right.join(" ")
+            "{:06x}  {:23}  {:23}  |{chars}|\n",
+            i * 16,
+            left.join(" "),
+            right.join(" ")
         ));
     }
     text + &format!("{:06x}\n", bytes.len())

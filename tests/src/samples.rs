@@ -210,7 +210,7 @@ pub fn load_onto(
     let facts = target_facts(target, partition, true, false);
     let fit = fit::check(&prepared.facts, &facts, &prepared.tables)?;
     let target = Target::new(target, fit, options, &progress);
-    load(&input, &prepared, &target, partition, threads, &progress, &interrupt)
+    load(&input, &prepared, &target, threads, &progress, &interrupt)
 }
 
 /// A disk that knows where it is zero, as a sparse file does, in pages of 4 KiB.

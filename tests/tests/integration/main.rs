@@ -3,6 +3,7 @@
 mod disk;
 mod ext;
 mod fat;
+mod faults;
 mod format;
 mod frisbee_replay;
 mod mcast;

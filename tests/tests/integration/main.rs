@@ -4,6 +4,7 @@ mod disk;
 mod ext;
 mod fat;
 mod faults;
+mod fits;
 mod format;
 mod frisbee_replay;
 mod mcast;

@@ -1,1 +1,31 @@
-//! Fuzz targets.
+//! Fuzz targets: everything that reads bytes from outside, each as a function of bytes.
+//!
+//! What it owns: the list of targets ([`TARGETS`]), their seeds, and what must hold whatever the
+//! bytes are: no panic, no endless loop, and what a target asserts. Run by libFuzzer
+//! (`fuzz_targets/any.rs`) and, for a short while, by the smoke test. README.md says how to add one.
+
+pub mod mutate;
+mod seeds;
+mod targets;
+
+/// Something to be fuzzed.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Takes any bytes; panics when something is wrong.
+    pub run: fn(&[u8]),
+    /// Inputs to begin with. Empty when the tools that make them are not there.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target { name: "chunk", run: targets::chunk, seeds: seeds::chunks },
+    Target { name: "image_set", run: targets::image_set, seeds: seeds::headers },
+    Target { name: "relocation", run: targets::relocation, seeds: seeds::disklabels },
+    Target { name: "partition", run: targets::partition, seeds: seeds::partition_tables },
+    Target { name: "ext", run: targets::filesystem, seeds: seeds::ext },
+    Target { name: "fat", run: targets::filesystem, seeds: seeds::fat },
+    Target { name: "swap", run: targets::filesystem, seeds: seeds::swap },
+];

@@ -1,0 +1,165 @@
+//! Inputs to begin with: golden files, images of our own, and what mkfs makes here.
+
+use imagezip::disk::memory::MemoryDisk;
+use imagezip::interrupt::Interrupt;
+use imagezip::ndz::{CHUNK_LEN, ChunkHeader, Codec, Version};
+use imagezip::progress::Progress;
+use imagezip::save::{ImageFields, SaveOptions, save};
+use imagezip::units::{Sector, SectorCount, SectorRange};
+use std::path::Path;
+use std::process::Command;
+
+/// The golden images of the deployed tools.
+fn golden() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("tests/golden is part of the repository")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ndz"))
+        .collect();
+    paths.sort();
+    paths.iter().filter_map(|path| std::fs::read(path).ok()).collect()
+}
+
+/// Small images of our own, of every codec: data, zeros, free space.
+fn ours() -> Vec<Vec<u8>> {
+    let mut disk: Vec<u8> = (0..400 * 512u32).map(|n| (n / 5).to_le_bytes()[0]).collect();
+    disk[128 * 512..256 * 512].fill(0);
+    let range = |start, end| SectorRange::new(Sector::from_u32(start), Sector::from_u32(end));
+    let ranges: Vec<_> =
+        [range(0, 9), range(20, 300), range(350, 399)].into_iter().flatten().collect();
+    let options = SaveOptions { level: 1, threads: 1, memory: None, rescue: false };
+    let mut images = Vec::new();
+    for codec in [Codec::Stored, Codec::Zlib, Codec::Zstd] {
+        let image = ImageFields {
+            version: Version::Native,
+            codec,
+            image_id: Some([5; 16]),
+            source_bytes: 400 * 512,
+            logical_sector_bytes: 512,
+            allocated: SectorCount::ZERO,
+            slice: false,
+            relocations: Vec::new(),
+        };
+        let mut bytes = Vec::new();
+        let mut write = |chunk: &[u8]| {
+            bytes.extend_from_slice(chunk);
+            Ok(())
+        };
+        let (progress, never) = (Progress::new(), Interrupt::never());
+        let disk = MemoryDisk::new(disk.clone());
+        save(&disk, &ranges, image, &options, &progress, &never, &mut write).expect("it is small");
+        images.push(bytes);
+    }
+    images
+}
+
+/// First chunks, without the padding.
+pub(crate) fn chunks() -> Vec<Vec<u8>> {
+    let mut images = golden();
+    images.extend(ours());
+    for image in &mut images {
+        let header = ChunkHeader::parse(&image[..CHUNK_LEN], 0).expect("a sound image");
+        image.truncate(header.header_area + header.payload_len);
+    }
+    // Those with little payload: the fuzzer is after headers and ends of streams.
+    images.retain(|chunk| chunk.len() < 100_000);
+    images
+}
+
+/// The first KiB of every header of an image.
+pub(crate) fn headers() -> Vec<Vec<u8>> {
+    let starts = |image: &Vec<u8>| -> Vec<u8> {
+        image.chunks(CHUNK_LEN).flat_map(|chunk| chunk[..1024].to_vec()).collect()
+    };
+    golden().iter().chain(&ours()).map(starts).collect()
+}
+
+/// Disklabels, with the kind of relocation in front.
+pub(crate) fn disklabels() -> Vec<Vec<u8>> {
+    let mut label = vec![0; 404];
+    label[..4].copy_from_slice(&0x8256_4557u32.to_le_bytes());
+    label[132..136].copy_from_slice(&0x8256_4557u32.to_le_bytes());
+    label[138] = 16;
+    for entry in label[148..].chunks_mut(16) {
+        entry[1] = 7;
+        entry[5] = 2;
+    }
+    (1..=7).map(|kind| [&[kind], &label[..]].concat()).collect()
+}
+
+/// The start of disks that a shell command partitions; `$DISK` is the disk.
+pub(crate) fn partition_tables() -> Vec<Vec<u8>> {
+    let logical = "label: dos\nsize=40960\ntype=5\nsize=2048\nsize=2048\nsize=2048\n";
+    let sfdisk = format!("printf '{logical}' | sfdisk --quiet $DISK");
+    let gpt = "sgdisk -n1:2048:+1M -n2:0:+4M -n0:0:0 $DISK";
+    [&sfdisk, gpt, "printf 'label: dos\n' | sfdisk --quiet $DISK"]
+        .into_iter()
+        .filter_map(|command| made_by(command, 32 << 20))
+        .map(|mut disk| {
+            // A small disk with the primary table and, at its end, the backup.
+            let end = disk.split_off(disk.len() - 34 * 512);
+            disk.truncate(96 << 10);
+            disk.extend(end);
+            disk
+        })
+        .collect()
+}
+
+/// ext2, ext3 and ext4 as mkfs makes them.
+pub(crate) fn ext() -> Vec<Vec<u8>> {
+    let options = [
+        "-t ext4 -b 1024",
+        "-t ext4 -b 4096",
+        "-t ext3 -b 1024",
+        "-t ext2 -b 1024",
+        "-t ext4 -b 1024 -O ^metadata_csum,uninit_bg",
+        "-t ext4 -b 1024 -O meta_bg,^resize_inode",
+        "-t ext4 -b 1024 -O bigalloc",
+        "-t ext4 -b 1024 -O sparse_super2,64bit",
+    ];
+    let made = |options| filesystem_by(&format!("mkfs.ext4 -q -F {options} $DISK"), 2 << 20);
+    options.into_iter().filter_map(made).collect()
+}
+
+/// FAT12, FAT16 and FAT32 as mkfs makes them.
+pub(crate) fn fat() -> Vec<Vec<u8>> {
+    let options = [("-F 12", 1), ("-F 16 -s 1", 8), ("-F 32 -s 1", 34)];
+    let made = |(options, mib): (&str, u64)| {
+        filesystem_by(&format!("mkfs.vfat {options} $DISK"), mib << 20)
+    };
+    options.into_iter().filter_map(made).collect()
+}
+
+/// Linux swap as mkswap makes it.
+pub(crate) fn swap() -> Vec<Vec<u8>> {
+    let made = |options| filesystem_by(&format!("mkswap {options} $DISK"), 1 << 20);
+    ["", "-L label"].into_iter().filter_map(made).collect()
+}
+
+/// A file of this size after a shell command; `None`, said aloud, when the command fails.
+fn made_by(command: &str, bytes: u64) -> Option<Vec<u8>> {
+    let file = tempfile::NamedTempFile::new().ok()?;
+    file.as_file().set_len(bytes).ok()?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .env("DISK", file.path())
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .output()
+        .ok()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        eprintln!("SKIPPED: seed `{command}`: {}", said.trim());
+        return None;
+    }
+    std::fs::read(file.path()).ok()
+}
+
+/// A filesystem without the zeros at its end, which a target adds again.
+fn filesystem_by(command: &str, bytes: u64) -> Option<Vec<u8>> {
+    let mut made = made_by(command, bytes)?;
+    let end = made.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    made.truncate(end);
+    Some(made)
+}

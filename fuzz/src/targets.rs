@@ -1,0 +1,102 @@
+//! The targets: each takes any bytes and checks what must hold.
+
+use imagezip::disk::memory::MemoryDisk;
+use imagezip::fs::{Allocation, ProbeOptions, probe_with};
+use imagezip::ndz::image::AnyOrder;
+use imagezip::ndz::relocation::apply;
+use imagezip::ndz::{
+    CHUNK_LEN, ChunkHeader, Decoder, ImageSet, NATIVE_HEADER_AREA_MAX, VerifiedChunk,
+};
+use imagezip::partition::gpt::Relocation;
+use imagezip::partition::{Excerpt, detect_sector_size, read};
+use imagezip::units::{Sector, SectorCount};
+
+/// Most sectors of data that a chunk may claim here. More is legal in old versions, but shows
+/// nothing new and takes long.
+const DATA_SECTORS_MAX: u64 = 40_000;
+
+/// Length of a partition with a filesystem: room for the smallest FAT32.
+const PARTITION_BYTES: u64 = 40 << 20;
+
+/// A chunk, made as long as one: header, digest, payload. The digest of a native chunk is made
+/// right, or nothing behind it would ever be reached.
+pub(crate) fn chunk(data: &[u8]) {
+    let mut chunk = data.to_vec();
+    chunk.resize(CHUNK_LEN, 0);
+    let Ok(header) = ChunkHeader::parse(&chunk, 0) else { return };
+    assert!(header.header_area + header.payload_len <= CHUNK_LEN);
+    let disjoint = header.regions.windows(2).all(|r| r[0].range.end() <= r[1].range.start());
+    assert!(disjoint, "regions overlap");
+    let _ = VerifiedChunk::verify(&chunk, 0).map_err(|error| error.to_string());
+    if chunk.starts_with(b"NDZ2") {
+        let mut hasher = blake3::Hasher::new();
+        let end = header.header_area + header.payload_len;
+        hasher.update(&chunk[..96]).update(&[0; 96]).update(&chunk[192..end]);
+        chunk[96..128].copy_from_slice(hasher.finalize().as_bytes());
+    }
+    if let Ok(verified) = VerifiedChunk::verify(&chunk, 0)
+        && header.data_sectors().get() <= DATA_SECTORS_MAX
+    {
+        let _ = Decoder::default().check(&verified).map_err(|error| error.to_string());
+    }
+}
+
+/// Headers of an image, 1 KiB of each, in order and in any order.
+pub(crate) fn image_set(data: &[u8]) {
+    let (mut set, mut any) = (ImageSet::new(), AnyOrder::default());
+    let mut whole = true;
+    for (at, bytes) in (0u32..).zip(data.chunks(1024)) {
+        let mut area = bytes.to_vec();
+        area.resize(NATIVE_HEADER_AREA_MAX, 0);
+        let Ok(header) = ChunkHeader::parse(&area, at.into()) else { return };
+        whole &= set.push(&header).is_ok();
+        let _ = any.push(&header, header.index);
+    }
+    if whole && let Ok(info) = set.finish() {
+        assert!(info.allocated.count().get() >= info.data.get(), "sectors got lost");
+    }
+}
+
+/// A relocation's kind, then the bytes it is about.
+pub(crate) fn relocation(data: &[u8]) {
+    let Some((kind, bytes)) = data.split_first() else { return };
+    let mut after = bytes.to_vec();
+    let (start, len) = (Sector::from_u32(63), SectorCount::from_u32(1_000));
+    if apply((*kind).into(), &mut after, start, len).is_err() {
+        assert_eq!(after, bytes, "what is not adjusted stays as it is");
+    }
+}
+
+/// A disk with a partition table, of both logical sector sizes; and its move to other disks.
+pub(crate) fn partition(data: &[u8]) {
+    let mut bytes = data.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4096).clamp(4096, 1 << 20), 0);
+    for sector in [512, 4096] {
+        let disk = MemoryDisk::new(bytes.clone()).with_logical_sector_bytes(sector);
+        let table = read(&disk).expect("memory can be read");
+        let _ = format!("{table:?}");
+        let _ = detect_sector_size(&disk).expect("memory can be read");
+        for target in [100u32, 2_048, 4_000_000] {
+            let _ = Relocation::plan(&disk, SectorCount::from_u32(target))
+                .map_err(|error| error.to_string());
+        }
+    }
+}
+
+/// The start of a partition of [`PARTITION_BYTES`] with a filesystem of whatever kind; the rest of
+/// it is zero.
+pub(crate) fn filesystem(data: &[u8]) {
+    let disk = Excerpt::new(PARTITION_BYTES, 512).with(0, data);
+    for force in [false, true] {
+        let options = ProbeOptions { force, ..ProbeOptions::default() };
+        let found = probe_with(&disk, options).expect("memory can be read");
+        if let Some(found) = found {
+            match &found.allocation {
+                Allocation::Known(set) => {
+                    assert!(set.end().get() <= found.size.get(), "{}: beyond its end", found.name);
+                }
+                other => drop(format!("{other:?}")),
+            }
+        }
+    }
+}

@@ -22,3 +22,11 @@ pub mod random;
 pub mod server;
 pub mod time;
 pub mod wire;
+
+/// The group of a server and clients that were told no other. It is in the organisation-local scope
+/// (RFC 2365: 239.192.0.0/14), which no provider forwards, and shares its Ethernet address with no
+/// control group, so that switches which snoop IGMP send it only where it is wanted.
+pub const DEFAULT_GROUP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(239, 192, 70, 82);
+
+/// The port of a server and clients that were told no other.
+pub const DEFAULT_PORT: u16 = 64494;

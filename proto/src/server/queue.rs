@@ -148,6 +148,15 @@ impl WorkQueue {
         self.entries.values().map(|e| e.ready).min()
     }
 
+    /// The chunks that [`Self::take`] will come to, the nearest first, as things stand.
+    pub(super) fn upcoming(&self) -> impl Iterator<Item = u32> {
+        let circles = CLASSES.into_iter().flat_map(|class| {
+            let (from, chunks) = (*class_of(&self.cursor, class), class_of(&self.order, class));
+            chunks.range(from..).chain(chunks.range(..from)).copied()
+        });
+        self.sweep.iter().map(|sweep| sweep.chunk).chain(circles)
+    }
+
     fn begin(&mut self, now: Instant) -> Option<(u32, Entry)> {
         for class in CLASSES {
             let from = *class_of(&self.cursor, class);

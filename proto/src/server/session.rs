@@ -350,10 +350,8 @@ impl Session {
     /// Poll until `None`: what comes in one go is one burst and belongs in one batch.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         self.start(now);
-        while let Some(answer) = self.answers.pop_front() {
-            if let Some(len) = self.encode(answer, buffer) {
-                return Some(Transmit::Control { len });
-            }
+        if let Some(len) = self.poll_control(buffer) {
+            return Some(Transmit::Control { len });
         }
         if self.queue.is_empty() {
             self.rate.idle();
@@ -370,6 +368,23 @@ impl Session {
         self.counters.blocks_sent += u64::from(run.count);
         self.last_work = now;
         Some(Transmit::Blocks { chunk: run.chunk, first: run.first, count: run.count })
+    }
+
+    /// The next control datagram alone, for a caller that is not ready for more blocks: its bytes
+    /// are in `buffer`, its length is returned. [`Self::poll_transmit`] hands these out too.
+    pub fn poll_control(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        while let Some(answer) = self.answers.pop_front() {
+            if let Some(len) = self.encode(answer, buffer) {
+                return Some(len);
+            }
+        }
+        None
+    }
+
+    /// The chunks that [`Self::poll_transmit`] will come to, the nearest first, as things stand:
+    /// what to read ahead.
+    pub fn upcoming(&self) -> impl Iterator<Item = u32> {
+        self.queue.upcoming()
     }
 
     fn encode(&mut self, answer: Answer, buffer: &mut [u8]) -> Option<usize> {

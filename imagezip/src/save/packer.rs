@@ -102,7 +102,7 @@ impl Packer {
                 self.take(&regions, packed.data(), &packed.bytes);
                 return Ok(packed);
             }
-            let head = match self.room_for(regions.len()) {
+            let head = match self.room_for(entries(&regions)) {
                 Some(room) if room >= ROOM_MIN && self.data_room() >= data_sectors(&regions) => {
                     self.compressor.cut(&mut packed, room)?
                 }
@@ -172,7 +172,7 @@ impl Packer {
     }
 
     fn fits(&self, regions: &[Region], bytes: usize) -> bool {
-        self.room_for(regions.len()).is_some_and(|room| bytes <= room)
+        self.room_for(entries(regions)).is_some_and(|room| bytes <= room)
             && data_sectors(regions) <= self.data_room()
     }
 
@@ -260,6 +260,12 @@ fn push_region(regions: &mut Vec<Region>, region: Region, version: Version) {
         rest = later;
     }
     regions.push(Region { range: rest, kind: region.kind });
+}
+
+/// Table entries that regions may take: a native header cuts very long ones.
+fn entries(regions: &[Region]) -> usize {
+    let parts = regions.iter().map(|r| r.range.count().get() / NATIVE_REGION_MAX.get() + 1);
+    usize::try_from(parts.sum::<u64>()).unwrap_or(usize::MAX)
 }
 
 fn data_sectors(regions: &[Region]) -> u64 {

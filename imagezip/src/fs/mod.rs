@@ -11,6 +11,7 @@
 //! [`READERS_WITH_OPTIONS`].
 
 mod bit_runs;
+pub mod btrfs;
 pub mod ext;
 pub mod fat;
 mod identity;
@@ -86,7 +87,7 @@ pub type ReaderWithOptions =
     fn(&dyn ReadDisk, ProbeOptions) -> Result<Option<Filesystem>, DiskError>;
 
 /// Readers that always do the same. The order only decides in which order several claims are named.
-const READERS: &[Reader] = &[ext::probe, swap::probe, xfs::probe];
+const READERS: &[Reader] = &[btrfs::probe, ext::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] = &[fat::probe];

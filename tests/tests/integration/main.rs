@@ -1,5 +1,6 @@
 //! Everything against real tools, devices and golden files, in one binary.
 
+mod btrfs;
 mod disk;
 mod ext;
 mod fat;

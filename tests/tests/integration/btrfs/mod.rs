@@ -1,5 +1,6 @@
 //! btrfs against btrfs-progs and the kernel.
 
+mod block_group_tree;
 mod corrupt;
 mod poison;
 mod state;
@@ -31,8 +32,14 @@ fn make_worn(dir: &Path, options: &str, mib: u64, seed: u64) -> Result<PathBuf> 
     args.extend(options.split_whitespace());
     args.push(text(&image));
     run("mkfs.btrfs", &args)?;
+    wear(dir, &image, seed)?;
+    Ok(image)
+}
+
+/// Does nothing where we are not root.
+fn wear(dir: &Path, image: &Path, seed: u64) -> Result<()> {
     let mount_options = if seed.is_multiple_of(2) { "compress=zstd" } else { "" };
-    let mounted = is_root().then(|| Mount::new(&image, &dir.join("mounted"), mount_options).ok());
+    let mounted = is_root().then(|| Mount::new(image, &dir.join("mounted"), mount_options).ok());
     if let Some(mount) = mounted.flatten() {
         let root = mount.point();
         churn(root, seed, 2)?;
@@ -45,7 +52,7 @@ fn make_worn(dir: &Path, options: &str, mib: u64, seed: u64) -> Result<PathBuf> 
         churn(&root.join("d1"), seed + 1, 2)?;
         mount.unmount()?;
     }
-    Ok(image)
+    Ok(())
 }
 
 /// btrfs check must find nothing at all, in the data neither.

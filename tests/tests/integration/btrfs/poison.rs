@@ -19,14 +19,15 @@ fn prove(test: &str, options: &str, mib: u64, shows: &[&str]) -> Result<()> {
 
 /// `shows` are features, or absent ones as `!no-holes`, or a type of a block group as `=DATA|DUP`.
 pub(super) fn prove_image(image: &Path, shows: &[&str]) -> Result<()> {
-    let extents = run("btrfs", &["inspect-internal", "dump-tree", "-t", "extent", text(image)])?;
+    let tree = if shows.contains(&"block-group-tree") { "11" } else { "extent" };
+    let groups = run("btrfs", &["inspect-internal", "dump-tree", "-t", tree, text(image)])?;
     let superblock = run("btrfs", &["inspect-internal", "dump-super", text(image)])?;
     let (found, set) = poison::prove(image, &check, &files)?;
     ensure!(found.name == "btrfs", "{found:?}");
 
     let mut kept = 1 << 20;
     let mut kinds = Vec::new();
-    for line in extents.lines().filter_map(|line| line.trim().strip_prefix("block group used ")) {
+    for line in groups.lines().filter_map(|line| line.trim().strip_prefix("block group used ")) {
         let (used, rest) = line.split_once(' ').context("used")?;
         let kind = rest.rsplit(' ').next().context("flags")?;
         let copies = if kind.contains("DUP") { 2 } else { 1 };

@@ -1,0 +1,44 @@
+# Everything is built by cargo; this file names what people want. `make help` lists it.
+
+CARGO ?= cargo
+# Seeds of the network simulator and cases of each property test that `make soak` tries.
+SOAK_SEEDS ?= 0..20000
+SOAK_CASES ?= 5000
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the programs into target/release
+	$(CARGO) build --release --workspace --bins
+
+.PHONY: test
+test: packages ## run every test (a few minutes; some need root and say so)
+	$(CARGO) test --workspace
+
+.PHONY: demo
+demo: packages ## make a disk, save it, restore it, prove that nothing is missing (about 3 minutes)
+	$(CARGO) build --release --package imagezip --package xtask --bins
+	$(CARGO) run --release --quiet --package xtask -- demo
+
+.PHONY: bench
+bench: packages ## measure, with the baselines in the same run
+	$(CARGO) bench --package benches
+
+.PHONY: soak
+soak: packages ## the random tests for an hour or so, with many more cases
+	$(CARGO) run --release --package sim -- --seeds $(SOAK_SEEDS)
+	PROPTEST_CASES=$(SOAK_CASES) $(CARGO) test --release --workspace
+
+.PHONY: lint
+lint: ## what .ci/run checks besides the tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+.PHONY: packages
+packages: ## install the Debian packages that tests and demo use (root), or name them
+	@.ci/need-packages

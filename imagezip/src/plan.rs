@@ -74,6 +74,17 @@ pub enum PlanError {
         /// Those there are.
         found: String,
     },
+    /// One partition was asked for, and the table cannot be trusted to say where it is.
+    #[error(
+        "the partition table cannot be trusted to tell where partition {number} is: {reason}; \
+         save the whole disk"
+    )]
+    Table {
+        /// The number asked for.
+        number: u32,
+        /// What is wrong with the table.
+        reason: String,
+    },
     /// `--strict`, and something would be saved whole.
     #[error("{what}: {reason} (--strict; without it all of it would be saved)")]
     Strict {
@@ -147,6 +158,9 @@ pub fn plan(disk: &dyn ReadDisk, options: &PlanOptions) -> Result<SavePlan, Plan
     let all = SectorCount::holding_bytes(disk.size_bytes()).unwrap_or_default();
     let all = SectorRange::whole(all);
     let table = partition::read(disk)?;
+    if let (Some(problem), Some(number)) = (&table.problem, options.slice) {
+        return Err(PlanError::Table { number, reason: problem.to_string() });
+    }
     for number in options.ignore.iter().chain(&options.whole).chain(&options.slice) {
         check_exists(&table, *number)?;
     }

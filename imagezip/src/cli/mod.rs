@@ -5,10 +5,12 @@
 mod display;
 mod exit;
 mod size;
+mod speak;
 
 pub use display::{Display, Shown};
 pub use exit::{EXIT_STATUS_HELP, Exit};
 pub use size::{default_threads, parse_bandwidth, parse_memory, parse_threads};
+pub use speak::{chain, print, say};
 
 /// Sends log lines to standard error: warnings, more with each `-d`, or what `RUST_LOG` says.
 pub fn init_log(debug: u8) {

@@ -2,8 +2,8 @@
 
 use crate::disk::{DiskError, OpenError};
 use crate::ndz::FormatError;
-use crate::partition::DoesNotFit;
 use crate::partition::gpt::RelocationError;
+use crate::partition::{DoesNotFit, SetTypeError};
 use crate::units::{HumanBytes, SectorCount, SectorRange};
 use std::io;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub enum LoadError {
         count: u64,
     },
     /// A signal asked to stop.
-    #[error("interrupted; the target is incomplete and has no partition table")]
+    #[error("interrupted")]
     Interrupted,
     /// A thread ended without a word. An error in this program.
     #[error("internal error: the pipeline ended early")]
@@ -85,6 +85,20 @@ pub enum Refusal {
     /// A whole-disk image was to go into a partition.
     #[error("the image holds a whole disk and cannot be loaded into a partition; leave out -s")]
     WholeDisk,
+    /// The partition named is the container of others.
+    #[error(
+        "partition {number} of the target is an extended partition; the logical ones inside can be written"
+    )]
+    Extended {
+        /// The number asked for.
+        number: u32,
+    },
+    /// The type asked for cannot be given to the partition.
+    #[error(transparent)]
+    Type(#[from] SetTypeError),
+    /// The target holds the image, or is it.
+    #[error("refusing to write: {0}")]
+    OntoImage(String),
     /// There is no such partition on the target.
     #[error("the target has no partition {number}; it has {found}")]
     NoPartition {
@@ -96,10 +110,20 @@ pub enum Refusal {
 }
 
 impl LoadError {
+    /// True when the image itself is what is wrong, in words that do not name it.
+    pub fn is_about_image(&self) -> bool {
+        matches!(self, Self::Format(_))
+    }
+
     /// True when nothing was written because the image or the disk does not qualify: trying again
     /// will not help.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Format(_))
-            || matches!(self, Self::Open(OpenError::Busy { .. } | OpenError::NotADisk { .. }))
+            || matches!(
+                self,
+                Self::Open(
+                    OpenError::Busy { .. } | OpenError::NotADisk { .. } | OpenError::TooLong { .. }
+                )
+            )
     }
 }

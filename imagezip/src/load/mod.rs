@@ -29,7 +29,7 @@ use crate::ndz::decode::{DecodeError, SliceTarget};
 use crate::ndz::{
     CHUNK_LEN, CHUNK_SIZE, ChunkHeader, Decoder, FormatError, ImageInfo, VerifiedChunk,
 };
-use crate::partition::Excerpt;
+use crate::partition::{Excerpt, LbaSize, detect_sector_size};
 use crate::progress::{Progress, Stage};
 use crate::units::{SECTOR_SIZE, SECTORS_MAX, Sector, SectorRange};
 use fit::Capture;
@@ -73,8 +73,14 @@ pub fn prepare(input: &ImageInput) -> Result<Prepared, LoadError> {
         return Err(LoadError::EndedEarly);
     }
     let chunk = VerifiedChunk::verify(&first, 0)?;
-    let facts = facts(chunk.header(), info.as_ref());
-    let tables = capture_tables(input, &chunk, info.as_ref(), &facts)?;
+    let mut facts = facts(chunk.header(), info.as_ref());
+    let mut tables = capture_tables(input, &chunk, info.as_ref(), &facts)?;
+    if facts.logical_sector_bytes.is_none() {
+        // Formats that do not tell it: the size at which there is a GPT.
+        facts.logical_sector_bytes = detect_sector_size(&tables)?.map(LbaSize::bytes);
+        let bytes = facts.logical_sector_bytes.unwrap_or(512);
+        tables = tables.with_logical_sector_bytes(bytes);
+    }
     Ok(Prepared { info, facts, tables, first })
 }
 

@@ -30,6 +30,11 @@ impl Excerpt {
         Self { size_bytes, logical_sector_bytes, pieces: Vec::new() }
     }
 
+    /// The same pieces as a disk with logical sectors of this size in bytes.
+    pub fn with_logical_sector_bytes(self, logical_sector_bytes: u32) -> Self {
+        Self { logical_sector_bytes, ..self }
+    }
+
     /// Adds a piece; it covers what was known there before.
     pub fn add(&mut self, piece: Patch) {
         self.pieces.push(piece);

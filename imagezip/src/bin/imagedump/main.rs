@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{ArgAction, Parser};
 use imagezip::cli::{
-    Display, EXIT_STATUS_HELP, Exit, Shown, default_threads, init_log, parse_threads,
+    Display, EXIT_STATUS_HELP, Exit, Shown, chain, default_threads, init_log, parse_threads, say,
 };
 use imagezip::interrupt::Interrupt;
 use imagezip::load::{ImageInput, LoadError, check};
@@ -73,7 +73,14 @@ fn main() -> ExitCode {
             if is_broken_pipe(&error) {
                 break; // somebody has seen enough
             }
-            eprintln!("imagedump: {}: {error:#}", path.display());
+            // An error of the system names the file itself.
+            let text = chain(error.as_ref());
+            let named = error.downcast_ref().is_none_or(LoadError::is_about_image);
+            match (named, path.as_os_str() == "-") {
+                (true, false) => say(format_args!("imagedump: {}: {text}", path.display())),
+                (true, true) => say(format_args!("imagedump: standard input: {text}")),
+                (false, _) => say(format_args!("imagedump: {text}")),
+            }
             exit = match error.downcast_ref::<LoadError>() {
                 Some(error) if error.is_refusal() => Exit::Refused,
                 _ => Exit::Failed,

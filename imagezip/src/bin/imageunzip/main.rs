@@ -7,14 +7,14 @@ mod report;
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
-use imagezip::cli::{Display, Exit, Shown, init_log};
+use imagezip::cli::{Display, Exit, Shown, chain, init_log, say};
 use imagezip::disk::{FileDisk, WriteDisk};
 use imagezip::interrupt::{self, Interrupt};
 use imagezip::load::{
-    self, GrowingFile, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Prepared, Target,
-    TargetOptions, load_stream,
+    self, GrowingFile, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Prepared, StreamError,
+    Target, TargetOptions, load_stream,
 };
-use imagezip::output::Output;
+use imagezip::output::{Output, OutputError};
 use imagezip::progress::Progress;
 use place::Place;
 use std::path::Path;
@@ -28,65 +28,135 @@ fn main() -> ExitCode {
     let interrupt = match interrupt::install() {
         Ok(interrupt) => interrupt,
         Err(error) => {
-            eprintln!("imageunzip: cannot react to signals: {error}");
+            say(format_args!("imageunzip: cannot react to signals: {error}"));
             return Exit::Failed.into();
         }
     };
-    let mut touched = false;
-    let exit = run(&args, &interrupt, &mut touched).unwrap_or_else(|error| {
-        eprintln!("imageunzip: {error:#}");
-        if touched {
-            eprintln!("imageunzip: the target is incomplete; it has no partition table");
-            return Exit::Failed;
-        }
-        match error.downcast_ref::<LoadError>() {
-            Some(error) if error.is_refusal() => Exit::Refused,
-            _ => Exit::Failed,
-        }
+    let mut state = State::Untouched;
+    let exit = run(&args, &interrupt, &mut state).unwrap_or_else(|error| {
+        say(format_args!("imageunzip: {}", chain(error.as_ref())));
+        exit_of(&error, &args, state)
     });
     interrupt.finish();
     exit.into()
 }
 
-/// Workers that the memory allows.
-fn threads(args: &Args) -> usize {
-    let Some(memory) = args.memory else { return args.threads };
-    let most = usize::try_from(memory / MEMORY_PER_WORKER).unwrap_or(usize::MAX);
-    args.threads.min(most).max(1)
+/// What has become of the target when an error ends the program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Nothing has been written.
+    Untouched,
+    /// A new file or a pipe is being written; a file that is not complete does not appear.
+    Unnamed,
+    /// A disk is being written.
+    Incomplete,
+    /// Everything has been written.
+    Complete,
 }
 
-fn run(args: &Args, interrupt: &Interrupt, touched: &mut bool) -> Result<Exit> {
+fn exit_of(error: &anyhow::Error, args: &Args, state: State) -> Exit {
+    if state == State::Incomplete {
+        match args.slice {
+            Some(number) => say(format_args!("imageunzip: partition {number} is incomplete")),
+            None => {
+                say(format_args!("imageunzip: the target is incomplete; it has no partition table"))
+            }
+        }
+    }
+    if state != State::Untouched {
+        return Exit::Failed;
+    }
+    if error.is::<UsageError>() {
+        return Exit::Usage;
+    }
+    match (error.downcast_ref::<LoadError>(), error.downcast_ref()) {
+        (Some(error), _) if error.is_refusal() => Exit::Refused,
+        (_, Some(OutputError::Terminal | OutputError::Directory { .. })) => Exit::Usage,
+        (_, Some(OutputError::Busy { .. })) => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+/// An error with the name of the image or of the target, where that is what is wrong.
+fn named(error: LoadError, args: &Args) -> anyhow::Error {
+    if let (LoadError::Disk(_), Some(target)) = (&error, &args.target) {
+        // Which sector is in the error; which disk is not.
+        let name = target.display().to_string();
+        return anyhow::Error::from(error).context(name);
+    }
+    if !error.is_about_image() {
+        return error.into();
+    }
+    let standard_input = args.image.as_os_str() == "-";
+    let name =
+        if standard_input { "standard input".into() } else { args.image.display().to_string() };
+    anyhow::Error::from(error).context(name)
+}
+
+/// A wrong word on the command line that only shows once it is understood.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// Workers that the memory allows.
+fn threads(args: &Args) -> Result<usize, UsageError> {
+    let Some(memory) = args.memory else { return Ok(args.threads) };
+    match usize::try_from(memory / MEMORY_PER_WORKER).unwrap_or(usize::MAX) {
+        0 => Err(UsageError(format!(
+            "{} KiB of memory is too little; give at least {} MiB",
+            memory >> 10,
+            MEMORY_PER_WORKER >> 20
+        ))),
+        most => Ok(args.threads.min(most)),
+    }
+}
+
+fn run(args: &Args, interrupt: &Interrupt, state: &mut State) -> Result<Exit> {
     let start = Instant::now();
+    let threads = threads(args)?;
     let progress = Arc::new(Progress::new());
     let shown = Shown::from_flags(args.quiet, args.dots);
-    let input = ImageInput::open(&args.image)?;
+    let input = ImageInput::open(&args.image).map_err(|error| named(error, args))?;
     let Some(target) = args.target.as_deref().filter(|_| !args.check) else {
         let display = Display::start(Arc::clone(&progress), shown);
-        let info = load::check(&input, threads(args), &progress, interrupt)?;
+        let info = load::check(&input, threads, &progress, interrupt);
         drop(display);
-        report::print_checked(args, &info, start.elapsed());
+        let info = info.map_err(|error| named(error, args))?;
+        report::print_checked(args, &info, start.elapsed())?;
         return Ok(Exit::Done);
     };
-    let prepared = load::prepare(&input)?;
+    let prepared = load::prepare(&input).map_err(|error| named(error, args))?;
     if target == Path::new("-") {
         let mut out = Output::stdout()?;
         let display = Display::start(Arc::clone(&progress), shown);
-        let info = load_stream(&input, &prepared, &mut out, threads(args), &progress, interrupt)?;
-        out.commit()?;
+        *state = State::Unnamed;
+        let info = load_stream(&input, &prepared, &mut out, threads, &progress, interrupt);
         drop(display);
+        let info = info.map_err(|error| match error {
+            StreamError::Load(error) => named(error, args),
+            StreamError::Output(error) => error.into(),
+        })?;
+        out.commit()?;
         let loaded = Loaded { info, not_applied: Vec::new() };
-        report::print_loaded(args, target, &loaded, None, &progress, start.elapsed());
+        report::print_loaded(args, target, &loaded, None, &progress, start.elapsed())?;
         return Ok(Exit::Done);
     }
     let place = Place::open(args, target, &prepared)?;
     let display = Display::start(Arc::clone(&progress), shown);
-    let written = write(args, &input, &prepared, &place, &progress, interrupt, touched);
+    let way = Way { threads, progress: &progress, interrupt };
+    let written = write(args, &input, &prepared, &place, &way, state);
     drop(display);
     let (loaded, verified) = written?;
-    *touched = false;
     place.commit(args).context("the data are on the disk, but")?;
-    report::print_loaded(args, target, &loaded, verified, &progress, start.elapsed());
+    report::print_loaded(args, target, &loaded, verified, &progress, start.elapsed())?;
     Ok(Exit::Done)
+}
+
+/// What work is done with.
+struct Way<'a> {
+    threads: usize,
+    progress: &'a Progress,
+    interrupt: &'a Interrupt,
 }
 
 /// Loads, and verifies if asked to; returns how many bytes were read back.
@@ -95,12 +165,12 @@ fn write(
     input: &ImageInput,
     prepared: &Prepared,
     place: &Place,
-    progress: &Progress,
-    interrupt: &Interrupt,
-    touched: &mut bool,
+    way: &Way<'_>,
+    state: &mut State,
 ) -> Result<(Loaded, Option<u64>)> {
+    let Way { threads, progress, interrupt } = *way;
     let fit = place.fit(args, prepared)?;
-    *touched = !place.is_new();
+    *state = if place.is_new() { State::Unnamed } else { State::Incomplete };
     let growing;
     let disk: &dyn WriteDisk = if place.grows() {
         growing = GrowingFile::new(place.disk());
@@ -115,12 +185,13 @@ fn write(
         read_back: args.verify,
     };
     let target = Target::new(disk, fit, options, progress);
-    let threads = threads(args);
-    let loaded = load::load(input, prepared, &target, threads, progress, interrupt)?;
+    let loaded = load::load(input, prepared, &target, threads, progress, interrupt)
+        .map_err(|error| named(error, args))?;
     if place.grows() {
         place.disk().set_len(loaded.info.source_bytes)?;
         place.disk().sync()?;
     }
+    *state = State::Complete;
     let verified = match args.verify {
         true => Some(verify(place.disk(), target, threads, interrupt)?),
         false => None,

@@ -2,7 +2,8 @@
 
 use crate::args::Args;
 use anyhow::{Context, Result};
-use imagezip::disk::in_use::uses_of;
+use imagezip::cli::say;
+use imagezip::disk::in_use::{same_storage, uses_of};
 use imagezip::disk::{
     FileDisk, Kind, OpenError, RegularFile, TargetOptions, WriteDisk, open_target,
 };
@@ -26,9 +27,10 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the target; a device or an existing disk is only opened, not changed.
     pub(crate) fn open(args: &Args, target: &Path, prepared: &Prepared) -> Result<Self> {
+        check_not_image(&args.image, target)?;
         let existing = match std::fs::metadata(target) {
             Ok(metadata) => !metadata.is_file() || args.in_place || args.slice.is_some(),
-            Err(_) => args.slice.is_some(),
+            Err(_) => args.in_place || args.slice.is_some(),
         };
         let options = TargetOptions { direct: args.direct, ..TargetOptions::default() };
         if !existing {
@@ -48,6 +50,10 @@ impl Place {
             Some(number) => Some(find_partition(&disk, target, number)?),
             None => None,
         };
+        if let (Some(number), Some(kind)) = (args.slice, args.kind) {
+            // Whether that can be done has to be known before the first write.
+            set_type(&disk, number, kind).map_err(|e| LoadError::from(Refusal::from(e)))?;
+        }
         Ok(Self { disk, temporary: None, partition, grows: false })
     }
 
@@ -95,14 +101,29 @@ impl Place {
         if let (Kind::BlockDevice, None) = (self.disk.kind(), self.partition)
             && let Err(warning) = self.disk.reread_partition_table()
         {
-            eprintln!("imageunzip: warning: {warning}");
+            say(format_args!("imageunzip: warning: {warning}"));
         }
         Ok(())
     }
 }
 
+/// Refuses a target that is the image, or holds it.
+fn check_not_image(image: &Path, target: &Path) -> Result<()> {
+    if image.as_os_str() == "-" {
+        return Ok(());
+    }
+    match same_storage(image, target) {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(LoadError::from(Refusal::OntoImage(why)).into()),
+        Err(error) => Err(error).context("cannot tell whether the target holds the image"),
+    }
+}
+
 fn find_partition(disk: &FileDisk, target: &Path, number: u32) -> Result<SectorRange> {
     let table = partition::read(disk)?;
+    if table.container(number).is_some() {
+        return Err(LoadError::from(Refusal::Extended { number }).into());
+    }
     let Some(found) = table.partition(number).filter(|p| !p.range.is_empty()) else {
         let numbers: Vec<_> = table.partitions.iter().map(|p| p.number.to_string()).collect();
         let found = if numbers.is_empty() { "none".into() } else { numbers.join(", ") };

@@ -1,17 +1,19 @@
 //! What imageunzip tells when it is done.
 
 use crate::args::Args;
+use imagezip::cli::{print, say};
 use imagezip::load::Loaded;
 use imagezip::ndz::ImageInfo;
 use imagezip::ndz::image::id_text;
 use imagezip::progress::{Progress, Stage};
 use imagezip::units::HumanBytes;
 use serde_json::json;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 /// Says that an image is whole.
-pub(crate) fn print_checked(args: &Args, info: &ImageInfo, time: Duration) {
+pub(crate) fn print_checked(args: &Args, info: &ImageInfo, time: Duration) -> io::Result<()> {
     let image = args.image.display();
     if args.json {
         let object = json!({
@@ -24,15 +26,16 @@ pub(crate) fn print_checked(args: &Args, info: &ImageInfo, time: Duration) {
             "image_id": info.image_id.map(|id| id_text(Some(id))),
             "seconds": time.as_secs_f64(),
         });
-        println!("{object}");
+        print(&format!("{object}\n"))?;
     } else if !args.quiet {
         let proof = match info.chunks_with_digest == info.chunks {
             true => "every digest is right",
             false => "every payload inflates to its regions (the format has no digests)",
         };
         let source = HumanBytes(info.source_bytes);
-        eprintln!("{image}: whole: {} chunks of a {source} source; {proof}", info.chunks);
+        say(format_args!("{image}: whole: {} chunks of a {source} source; {proof}", info.chunks));
     }
+    Ok(())
 }
 
 /// Says what was restored.
@@ -43,9 +46,9 @@ pub(crate) fn print_loaded(
     verified: Option<u64>,
     progress: &Progress,
     time: Duration,
-) {
+) -> io::Result<()> {
     for sentence in &loaded.not_applied {
-        eprintln!("imageunzip: warning: {sentence}");
+        say(format_args!("imageunzip: warning: {sentence}"));
     }
     let info = &loaded.info;
     let written = info.data.bytes();
@@ -70,21 +73,21 @@ pub(crate) fn print_loaded(
         });
         // Standard output may be the disk.
         if target == Path::new("-") {
-            eprintln!("{object}");
+            say(format_args!("{object}"));
         } else {
-            println!("{object}");
+            print(&format!("{object}\n"))?;
         }
-        return;
+        return Ok(());
     }
     if args.quiet {
-        return;
+        return Ok(());
     }
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
     let limit = match progress.limiting_stage() {
         Stage::Compute => "decompression",
         stage => stage.name(),
     };
-    eprintln!(
+    say(format_args!(
         "{}: restored {} and {} of zeros from {} chunks in {:.1} s, {}/s, limited by {limit}",
         target.display(),
         HumanBytes(written),
@@ -92,8 +95,9 @@ pub(crate) fn print_loaded(
         info.chunks,
         time.as_secs_f64(),
         HumanBytes(written.saturating_mul(1000) / millis),
-    );
+    ));
     if let Some(bytes) = verified {
-        eprintln!("{}: read back {}: all as written", target.display(), HumanBytes(bytes));
+        say(format_args!("{}: read back {}: all as written", target.display(), HumanBytes(bytes)));
     }
+    Ok(())
 }

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub quiet: bool,
 
     /// Save every sector; look at no table and no filesystem
-    #[arg(short = 'r', long)]
+    #[arg(short = 'r', long, conflicts_with_all = ["ignore", "whole"])]
     pub raw: bool,
 
     /// Take SOURCE as a plain file: save every byte, restore it to exactly its length
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     pub file: bool,
 
     /// Save only this partition (numbers as Linux counts them)
-    #[arg(short = 's', long, value_name = "N")]
+    #[arg(short = 's', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub slice: Option<u32>,
 
     /// Leave out the content of this partition; may be given again
@@ -67,7 +67,7 @@ pub(crate) struct Args {
     pub level: Option<i32>,
 
     /// Look only at the first COUNT sectors (of 512 bytes) of SOURCE
-    #[arg(short = 'c', long, value_name = "SECTORS", conflicts_with = "slice")]
+    #[arg(short = 'c', long, value_name = "SECTORS", conflicts_with = "slice", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
     /// Save free ranges shorter than this many sectors too, so that a load writes longer runs

@@ -6,12 +6,12 @@ mod report;
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
-use imagezip::cli::{Display, Exit, Shown, init_log};
+use imagezip::cli::{Display, Exit, Shown, chain, init_log, say};
 use imagezip::disk::in_use::{same_storage, uses_of};
-use imagezip::disk::{FileDisk, Kind, ReadDisk, SourceOptions, Window, open_source};
+use imagezip::disk::{FileDisk, Kind, OpenError, ReadDisk, SourceOptions, Window, open_source};
 use imagezip::interrupt::{self, Interrupt};
 use imagezip::ndz::{Relocation, Version};
-use imagezip::output::Output;
+use imagezip::output::{Output, OutputError};
 use imagezip::plan::{self, PlanError, SavePlan};
 use imagezip::progress::Progress;
 use imagezip::save::{ImageFields, SaveError, SaveOptions, Saved, save};
@@ -27,12 +27,12 @@ fn main() -> ExitCode {
     let interrupt = match interrupt::install() {
         Ok(interrupt) => interrupt,
         Err(error) => {
-            eprintln!("imagezip: cannot react to signals: {error}");
+            say(format_args!("imagezip: cannot react to signals: {error}"));
             return Exit::Failed.into();
         }
     };
     let exit = run(&args, &interrupt).unwrap_or_else(|error| {
-        eprintln!("imagezip: {error:#}");
+        say(format_args!("imagezip: {}", chain(error.as_ref())));
         exit_of(&error)
     });
     interrupt.finish();
@@ -44,27 +44,48 @@ fn main() -> ExitCode {
 #[error("{0}")]
 struct UsageError(String);
 
-/// The output would overwrite the source.
+/// The source and the output do not qualify.
 #[derive(Debug, thiserror::Error)]
-#[error("refusing to write: {0}. Write the image to another disk, or to - and over the network")]
-struct OntoSource(String);
+enum Unfit {
+    /// The output would overwrite the source.
+    #[error(
+        "refusing to write: {0}. Write the image to another disk, or to - and over the network"
+    )]
+    OntoSource(String),
+    /// There is no sector to save.
+    #[error("{0}: is empty; there is nothing to save")]
+    Empty(String),
+}
 
 fn exit_of(error: &anyhow::Error) -> Exit {
-    if error.is::<UsageError>() {
-        return Exit::Usage;
-    }
-    let refused = error.is::<OntoSource>()
+    let usage = error.is::<UsageError>()
+        || matches!(error.downcast_ref(), Some(SaveError::Memory { .. }))
+        || matches!(error.downcast_ref(), Some(OpenError::SectorSize { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(OutputError::Terminal | OutputError::Directory { .. })
+        );
+    let refused = error.is::<Unfit>()
         || matches!(
             error.downcast_ref(),
             Some(
                 PlanError::Strict { .. }
+                    | PlanError::Table { .. }
                     | PlanError::NoPartition { .. }
                     | PlanError::Extended { .. }
             )
         )
         || matches!(error.downcast_ref(), Some(SaveError::TooLarge { .. }))
-        || matches!(error.downcast_ref(), Some(imagezip::disk::OpenError::NotADisk { .. }));
-    if refused { Exit::Refused } else { Exit::Failed }
+        || matches!(error.downcast_ref(), Some(OutputError::Busy { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(OpenError::NotADisk { .. } | OpenError::TooLong { .. })
+        );
+    match (usage, refused) {
+        (true, _) => Exit::Usage,
+        (_, true) => Exit::Refused,
+        _ => Exit::Failed,
+    }
 }
 
 fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
@@ -72,6 +93,9 @@ fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
     let encoding = args.encoding().map_err(UsageError)?;
     let options = SourceOptions { logical_sector_bytes: args.sector_size, direct: args.direct };
     let file = open_source(&args.source, options)?;
+    if file.size_bytes() == 0 {
+        return Err(Unfit::Empty(args.source.display().to_string()).into());
+    }
     let counted;
     let disk: &dyn ReadDisk = match args.count.and_then(SectorCount::new) {
         Some(count) => {
@@ -89,7 +113,7 @@ fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
     let report = report::Report { args, disk, plan: &plan, encoding: &encoding };
     report.warn();
     let Some(output) = args.output.as_deref().filter(|_| !args.info) else {
-        report.print_info();
+        report.print_info()?;
         return Ok(Exit::Done);
     };
 
@@ -104,9 +128,17 @@ fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
     let saved = {
         let shown = Shown::from_flags(args.quiet, args.dots);
         let _display = Display::start(Arc::clone(&progress), shown);
-        write_image(disk, &plan, image, &save_options, &progress, interrupt, output)?
+        write_image(
+            disk,
+            &plan,
+            image,
+            &save_options,
+            &progress,
+            interrupt,
+            (&args.source, output),
+        )?
     };
-    report.print_saved(output, &saved, &progress, start.elapsed());
+    report.print_saved(output, &saved, &progress, start.elapsed())?;
     Ok(if saved.lost.is_empty() { Exit::Done } else { Exit::DoneWithLosses })
 }
 
@@ -117,7 +149,7 @@ fn check_output(source: &Path, output: &Path) -> Result<()> {
     }
     match same_storage(source, output) {
         Ok(None) => Ok(()),
-        Ok(Some(why)) => Err(OntoSource(why).into()),
+        Ok(Some(why)) => Err(Unfit::OntoSource(why).into()),
         Err(error) => Err(error).context("cannot tell whether the output would land on the source"),
     }
 }
@@ -126,14 +158,16 @@ fn warn_if_mounted(file: &FileDisk) {
     match uses_of(file.path()) {
         Ok(uses) => {
             for one in uses.iter().filter(|one| one.changes_content()) {
-                eprintln!(
+                say(format_args!(
                     "imagezip: warning: {one}. What changes during the save may be torn: unmount \
                      it, or remount it read-only, for an image you can trust"
-                );
+                ));
             }
         }
         Err(error) if file.kind() == Kind::BlockDevice => {
-            eprintln!("imagezip: warning: cannot tell whether the source is mounted: {error}");
+            say(format_args!(
+                "imagezip: warning: cannot tell whether the source is mounted: {error}"
+            ));
         }
         Err(_) => {}
     }
@@ -182,7 +216,7 @@ fn write_image(
     options: &SaveOptions,
     progress: &Progress,
     interrupt: &Interrupt,
-    output: &Path,
+    (name, output): (&Path, &Path),
 ) -> Result<Saved> {
     let mut out = Output::open(output)?;
     let window;
@@ -195,6 +229,11 @@ fn write_image(
     let ranges = plan.ranges.ranges();
     let saved = save(source, ranges, image, options, progress, interrupt, &mut |chunk| {
         Ok(out.append(chunk)?)
+    });
+    let saved = saved.map_err(|error| match error {
+        // Which sector is in the error; which disk is not.
+        SaveError::Disk(_) => anyhow::Error::from(error).context(name.display().to_string()),
+        _ => error.into(),
     })?;
     out.commit()?;
     Ok(saved)

@@ -2,6 +2,7 @@
 //! as JSON.
 
 use crate::args::{Args, Encoding};
+use imagezip::cli::{print, say};
 use imagezip::disk::ReadDisk;
 use imagezip::ndz::CHUNK_SIZE;
 use imagezip::partition::Scheme;
@@ -10,6 +11,7 @@ use imagezip::progress::{Progress, Stage};
 use imagezip::save::Saved;
 use imagezip::units::{HumanBytes, SectorCount};
 use serde_json::{Value, json};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,22 +31,21 @@ impl Report<'_> {
     /// Names what is odd about the disk, and what is saved whole because it is not understood.
     pub(crate) fn warn(&self) {
         for warning in &self.plan.table.warnings {
-            eprintln!("imagezip: warning: {warning}");
+            say(format_args!("imagezip: warning: {warning}"));
         }
         for item in &self.plan.items {
             if let Verdict::WholeDoubtful(reason) = &item.verdict {
-                eprintln!("imagezip: warning: {} kept whole: {reason}", item.what());
+                say(format_args!("imagezip: warning: {} kept whole: {reason}", item.what()));
             }
         }
     }
 
     /// Prints the plan to standard output.
-    pub(crate) fn print_info(&self) {
-        if self.args.json {
-            println!("{}", self.plan_json());
-            return;
+    pub(crate) fn print_info(&self) -> io::Result<()> {
+        match self.args.json {
+            true => print(&format!("{}\n", self.plan_json())),
+            false => print(&self.plan_text()),
         }
-        print!("{}", self.plan_text());
     }
 
     /// Prints what was saved.
@@ -54,21 +55,25 @@ impl Report<'_> {
         saved: &Saved,
         progress: &Progress,
         time: Duration,
-    ) {
+    ) -> io::Result<()> {
         for range in &saved.lost {
-            eprintln!("imagezip: LOST: sectors {range} could not be read; zeros were saved");
+            say(format_args!(
+                "imagezip: LOST: sectors {range} could not be read; zeros were saved"
+            ));
         }
         if self.args.json {
             let text = self.saved_json(output, saved, progress, time);
             // Standard output may be the image.
             if output.as_os_str() == "-" {
-                eprintln!("{text}");
+                say(format_args!("{text}"));
             } else {
-                println!("{text}");
+                print(&format!("{text}\n"))?;
             }
         } else if !self.args.quiet {
-            eprint!("{}{}", self.plan_text(), self.saved_text(saved, progress, time));
+            let saved = self.saved_text(saved, progress, time);
+            say(format_args!("{}{saved}", self.plan_text()));
         }
+        Ok(())
     }
 
     fn plan_text(&self) -> String {
@@ -110,7 +115,7 @@ impl Report<'_> {
             text += &format!(", {} of it zeros", HumanBytes(zeros));
         }
         text + &format!(
-            " in {:.1} s, {}/s, limited by {}\n",
+            " in {:.1} s, {}/s, limited by {}",
             time.as_secs_f64(),
             HumanBytes(rate(kept, time)),
             progress.limiting_stage().name()

@@ -1,0 +1,15 @@
+//! imagezip, imageunzip and imagedump as their users meet them: processes, files, devices, pipes,
+//! exit statuses, and what they say.
+
+mod devices;
+mod disks;
+mod files;
+mod options;
+mod partitions;
+mod process;
+mod signals;
+mod sizes;
+mod statuses;
+mod tools;
+mod whole_disk;
+mod wrong_input;

@@ -428,3 +428,76 @@ impl RegionSink for Check {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ndz::header::{Integrity, Region};
+    use crate::ndz::{CHUNK_LEN, Version, seal};
+    use std::convert::Infallible;
+
+    /// A chunk whose regions claim `sectors` and whose payload inflates to `bytes` zeros.
+    fn bomb(sectors: u64, bytes: usize) -> Vec<u8> {
+        let mut deflate = flate2::Compress::new(flate2::Compression::new(1), true);
+        let mut payload = Vec::with_capacity(CHUNK_LEN);
+        let zeros = vec![0; bytes];
+        deflate.compress_vec(&zeros, &mut payload, flate2::FlushCompress::Finish).unwrap();
+        let range = SectorRange::whole(SectorCount::new(sectors).unwrap());
+        let header = ChunkHeader {
+            version: Version::V3,
+            index: 0,
+            header_area: 4096,
+            payload_len: payload.len(),
+            codec: Codec::Zlib,
+            bounds: Some(range),
+            image_id: None,
+            regions: vec![Region { range, kind: RegionKind::Data }],
+            relocations: vec![],
+            integrity: Integrity::None,
+            native: None,
+        };
+        let mut chunk = vec![0; CHUNK_LEN];
+        chunk[4096..4096 + payload.len()].copy_from_slice(&payload);
+        seal(&header, &mut chunk).unwrap();
+        chunk
+    }
+
+    /// Counts what it is given.
+    #[derive(Default)]
+    struct Count(u64);
+
+    impl RegionSink for Count {
+        type Error = Infallible;
+
+        fn data(&mut self, _: Sector, bytes: &[u8]) -> Result<(), Infallible> {
+            self.0 += to_u64(bytes.len());
+            Ok(())
+        }
+
+        fn zero(&mut self, range: SectorRange) -> Result<(), Infallible> {
+            self.0 += range.byte_len();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_inflates_a_thousandfold_takes_no_more_memory_and_is_used_only_when_it_is_right() {
+        let sectors = 96 << 11; // 96 MiB
+        let mut decoder = Decoder::default();
+        let mut decode = |chunk: &[u8]| {
+            let chunk = VerifiedChunk::verify(chunk, 0).unwrap();
+            let mut count = Count::default();
+            let result = decoder.decode(&chunk, &mut count);
+            assert!(decoder.buffer.capacity() <= BUFFER_LEN + 1);
+            (result.is_ok(), count.0)
+        };
+        let bytes = 96 << 20;
+        assert_eq!(decode(&bomb(sectors, bytes)), (true, 96 << 20));
+        // Too much for the regions, too little for them, and no whole sectors: nothing is used.
+        assert_eq!(decode(&bomb(sectors - 1, bytes)), (false, 0));
+        assert_eq!(decode(&bomb(sectors + 1, bytes)), (false, 0));
+        assert_eq!(decode(&bomb(sectors, bytes - 1)), (false, 0));
+        assert_eq!(decode(&bomb(8, bytes)), (false, 0));
+        assert_eq!(decode(&bomb(0xffff_ffff, bytes)), (false, 0));
+    }
+}

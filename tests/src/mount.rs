@@ -81,3 +81,38 @@ impl Drop for Loop {
         let _ = run("losetup", &["--detach", text(&self.device)]);
     }
 }
+
+/// An image mounted by a FUSE driver. Through a loop device, as then unmounting waits for the driver
+/// to write all it has.
+#[derive(Debug)]
+pub struct FuseMount {
+    // Fields are dropped in this order: nothing may be detached while it is mounted.
+    mount: Mount,
+    _device: Loop,
+}
+
+impl FuseMount {
+    /// Mounts an image file on the directory `point` by `driver DEVICE POINT -o OPTIONS`.
+    ///
+    /// # Errors
+    /// When there is no loop device or the driver refuses.
+    pub fn new(driver: &str, image: &Path, point: &Path, options: &str) -> Result<Self> {
+        std::fs::create_dir_all(point).with_context(|| point.display().to_string())?;
+        let device = Loop::new(image)?;
+        run(driver, &[text(device.device()), text(point), "-o", options])?;
+        Ok(Self { mount: Mount { point: point.into(), mounted: true }, _device: device })
+    }
+
+    /// Where it is mounted.
+    pub fn point(&self) -> &Path {
+        self.mount.point()
+    }
+
+    /// Unmounts, and reports when that fails.
+    ///
+    /// # Errors
+    /// When it is busy.
+    pub fn unmount(self) -> Result<()> {
+        self.mount.unmount()
+    }
+}

@@ -12,9 +12,11 @@
 
 mod bit_runs;
 pub mod btrfs;
+pub mod exfat;
 pub mod ext;
 pub mod fat;
 mod identity;
+pub mod ntfs;
 mod options;
 mod refusal;
 pub mod swap;
@@ -90,7 +92,7 @@ pub type ReaderWithOptions =
 const READERS: &[Reader] = &[btrfs::probe, ext::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
-const READERS_WITH_OPTIONS: &[ReaderWithOptions] = &[fat::probe];
+const READERS_WITH_OPTIONS: &[ReaderWithOptions] = &[exfat::probe, fat::probe, ntfs::probe];
 
 /// Asks every reader; `None` when none knows the content of `disk`, which is one partition (or a
 /// whole disk without a table).

@@ -2,6 +2,7 @@
 
 mod btrfs;
 mod disk;
+mod exfat;
 mod ext;
 mod fat;
 mod faults;
@@ -9,6 +10,7 @@ mod fits;
 mod format;
 mod frisbee_replay;
 mod mcast;
+mod ntfs;
 mod partition;
 mod roundtrip;
 mod swap;

@@ -9,6 +9,7 @@ mod faults;
 mod fits;
 mod format;
 mod frisbee_replay;
+mod large;
 mod mcast;
 mod ntfs;
 mod partition;

@@ -15,7 +15,7 @@ use zerocopy::FromBytes;
 const LIST_BYTES_MAX: u64 = 256 << 10;
 
 /// `$I30`, the name of the attributes of a directory.
-const INDEX_NAME: &[u8] = b"$\0I\0003\x000\0";
+const INDEX_NAME: &[u8] = &[b'$', 0, b'I', 0, b'3', 0, b'0', 0];
 
 /// The attribute of a file that is asked for: its content, or its directory.
 #[derive(Clone, Copy, Debug)]
@@ -112,12 +112,11 @@ impl<'a> Mft<'a> {
         let bytes_each = self.geometry.record_bytes;
         let at = number.saturating_mul(bytes_each);
         let cluster_bytes = self.geometry.cluster_bytes;
-        let run = self.runs.list().iter().find(|run| {
-            (run.vcn..run.vcn.saturating_add(run.count)).contains(&(at / cluster_bytes))
-        });
-        let offset = run.and_then(|run| run.cluster).map(|cluster| {
-            let into = at - run.map_or(0, |run| run.vcn).saturating_mul(cluster_bytes);
-            self.geometry.offset(cluster).saturating_add(into)
+        let after = self.runs.list().partition_point(|run| run.vcn <= at / cluster_bytes);
+        let run = after.checked_sub(1).and_then(|i| self.runs.list().get(i));
+        let offset = run.and_then(|run| {
+            let into = at.saturating_sub(run.vcn.saturating_mul(cluster_bytes));
+            Some(self.geometry.offset(run.cluster?).saturating_add(into))
         });
         let mut bytes = vec![0; usize::try_from(bytes_each).unwrap_or_default()];
         let (true, Some(offset)) = (number < self.records, offset) else {

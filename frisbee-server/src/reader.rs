@@ -1,0 +1,123 @@
+//! The thread that reads the file, so that the network never waits for the disk.
+//!
+//! What it owns: the file, and one chunk buffer at a time of those that are handed to it. What it
+//! never does: choose what to read, or keep a buffer.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mcast::Waker;
+use proto::geometry::Geometry;
+use rustix::fs::{Advice, fadvise};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
+use std::thread::JoinHandle;
+
+/// A chunk to be read into a buffer; the buffer has the size of a whole chunk.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) chunk: u32,
+    pub(crate) buffer: Box<[u8]>,
+}
+
+/// A buffer that comes back.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) chunk: u32,
+    pub(crate) buffer: Box<[u8]>,
+    pub(crate) result: io::Result<()>,
+}
+
+/// The network thread's end of the reader. Dropping it ends the thread.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    jobs: Option<Sender<Job>>,
+    done: Receiver<Done>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// Starts the thread. At most `jobs_max` jobs are under way at a time; `waker` is used after
+    /// each.
+    pub(crate) fn start(
+        file: File,
+        geometry: Geometry,
+        jobs_max: usize,
+        waker: Waker,
+    ) -> io::Result<Self> {
+        let (jobs, to_do) = bounded(jobs_max);
+        let (report, done) = bounded(jobs_max);
+        let thread = std::thread::Builder::new()
+            .name("reader".into())
+            .spawn(move || read_all(&file, &geometry, &to_do, &report, &waker))?;
+        Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
+    }
+
+    /// Hands over a job; gives it back when there are too many.
+    pub(crate) fn submit(&self, job: Job) -> Option<Job> {
+        let Some(jobs) = &self.jobs else { return Some(job) };
+        jobs.try_send(job).err().map(crossbeam_channel::TrySendError::into_inner)
+    }
+
+    /// The next finished job, without waiting.
+    pub(crate) fn finished(&self) -> Option<Done> {
+        self.done.try_recv().ok()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A read that hangs in the disk must not hang the end of the program.
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn read_all(
+    file: &File,
+    geometry: &Geometry,
+    jobs: &Receiver<Job>,
+    done: &Sender<Done>,
+    waker: &Waker,
+) {
+    let mut queue: VecDeque<Job> = VecDeque::new();
+    loop {
+        if queue.is_empty() {
+            let Ok(job) = jobs.recv() else { return };
+            queue.push_back(job);
+        }
+        // The disk works on all that are known while the first is copied.
+        for job in jobs.try_iter() {
+            advise(file, geometry, job.chunk);
+            queue.push_back(job);
+        }
+        let Some(Job { chunk, mut buffer }) = queue.pop_front() else { continue };
+        let result = read(file, geometry, chunk, &mut buffer);
+        if done.send(Done { chunk, buffer, result }).is_err() {
+            return;
+        }
+        waker.wake();
+    }
+}
+
+fn advise(file: &File, geometry: &Geometry, chunk: u32) {
+    let len = NonZeroU64::new(geometry.bytes_in(chunk));
+    // Only advice: the read that follows is right without it.
+    let _ = fadvise(file, geometry.offset(chunk, 0), len, Advice::WillNeed);
+}
+
+/// Reads a chunk; what lies beyond the end of the file is zero.
+fn read(file: &File, geometry: &Geometry, chunk: u32, buffer: &mut [u8]) -> io::Result<()> {
+    let len = usize::try_from(geometry.bytes_in(chunk)).unwrap_or(usize::MAX);
+    let Some((filled, rest)) = buffer.split_at_mut_checked(len) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    file.read_exact_at(filled, geometry.offset(chunk, 0))?;
+    rest.fill(0);
+    Ok(())
+}

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod netns;
 pub mod pcap;
 pub mod poison;
+pub mod raw_client;
 pub mod rng;
 pub mod samples;
 pub mod tools;

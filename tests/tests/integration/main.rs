@@ -14,5 +14,6 @@ mod mcast;
 mod ntfs;
 mod partition;
 mod roundtrip;
+mod server;
 mod swap;
 mod xfs;

@@ -26,6 +26,8 @@ demo: packages ## make a disk, save it, restore it, prove that nothing is missin
 
 .PHONY: bench
 bench: packages ## measure, with the baselines in the same run
+	$(CARGO) build --release --package imagezip --package benches --bins
+	$(CARGO) run --release --quiet --package benches --bin save_load
 	$(CARGO) bench --package benches
 
 .PHONY: soak

@@ -18,22 +18,36 @@ const DATA_SECTORS_MAX: u64 = 40_000;
 /// Length of a partition with a filesystem: room for the smallest FAT32.
 const PARTITION_BYTES: u64 = 40 << 20;
 
-/// A chunk, made as long as one: header, digest, payload. The digest of a native chunk is made
-/// right, or nothing behind it would ever be reached.
+/// Makes header check and digest of a native chunk right, or nothing behind them would ever be
+/// reached.
+fn seal_native(chunk: &mut [u8]) {
+    if !chunk.starts_with(b"NDZ2") {
+        return;
+    }
+    let length = |at: usize| {
+        let bytes = chunk.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        usize::try_from(u32::from_le_bytes(bytes.unwrap_or_default())).unwrap_or(CHUNK_LEN)
+    };
+    let area = length(8).clamp(192, CHUNK_LEN);
+    let end = area.saturating_add(length(12)).min(CHUNK_LEN);
+    let mut check = blake3::Hasher::new();
+    check.update(&chunk[..88]).update(&[0; 104]).update(&chunk[192..area]);
+    chunk[88..96].copy_from_slice(&check.finalize().as_bytes()[..8]);
+    let mut digest = blake3::Hasher::new();
+    digest.update(&chunk[..96]).update(&[0; 96]).update(&chunk[192..end]);
+    chunk[96..128].copy_from_slice(digest.finalize().as_bytes());
+}
+
+/// A chunk, made as long as one: header, digest, payload.
 pub(crate) fn chunk(data: &[u8]) {
     let mut chunk = data.to_vec();
     chunk.resize(CHUNK_LEN, 0);
+    let _ = ChunkHeader::parse(&chunk, 0).map_err(|error| error.to_string());
+    seal_native(&mut chunk);
     let Ok(header) = ChunkHeader::parse(&chunk, 0) else { return };
     assert!(header.header_area + header.payload_len <= CHUNK_LEN);
     let disjoint = header.regions.windows(2).all(|r| r[0].range.end() <= r[1].range.start());
     assert!(disjoint, "regions overlap");
-    let _ = VerifiedChunk::verify(&chunk, 0).map_err(|error| error.to_string());
-    if chunk.starts_with(b"NDZ2") {
-        let mut hasher = blake3::Hasher::new();
-        let end = header.header_area + header.payload_len;
-        hasher.update(&chunk[..96]).update(&[0; 96]).update(&chunk[192..end]);
-        chunk[96..128].copy_from_slice(hasher.finalize().as_bytes());
-    }
     if let Ok(verified) = VerifiedChunk::verify(&chunk, 0)
         && header.data_sectors().get() <= DATA_SECTORS_MAX
     {

@@ -6,7 +6,7 @@
 use super::encode::encode;
 use super::error::FormatError;
 use super::header::{ChunkHeader, Integrity};
-use super::raw::{NATIVE_DIGEST, NATIVE_SIGNATURE, V4_CHECKSUM, V6_CHECKSUM};
+use super::raw::{NATIVE_CHECK, NATIVE_DIGEST, NATIVE_SIGNATURE, V4_CHECKSUM, V6_CHECKSUM};
 use super::{CHUNK_LEN, Version};
 use std::ops::Range;
 
@@ -65,6 +65,18 @@ fn native_digest(bytes: &[u8]) -> blake3::Hash {
     hasher.finalize()
 }
 
+/// The check of a native header area: the first 8 bytes of BLAKE3 over it, with the check, digest
+/// and signature fields taken as zero. It proves a header that is read ahead of its payload.
+pub(super) fn native_header_check(header_area: &[u8]) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    hash_with_hole(header_area, NATIVE_CHECK.start..NATIVE_SIGNATURE.end, |part| {
+        hasher.update(part);
+    });
+    let mut check = [0; 8];
+    hasher.finalize_xof().fill(&mut check);
+    check
+}
+
 /// Feeds `bytes` with `hole` taken as zeros.
 fn hash_with_hole(bytes: &[u8], hole: Range<usize>, mut feed: impl FnMut(&[u8])) {
     const ZEROS: [u8; 256] = [0; 256];
@@ -72,6 +84,7 @@ fn hash_with_hole(bytes: &[u8], hole: Range<usize>, mut feed: impl FnMut(&[u8]))
     feed(ZEROS.get(..hole.len()).unwrap_or_default());
     feed(bytes.get(hole.end..).unwrap_or_default());
 }
+const _: () = assert!(NATIVE_CHECK.end == NATIVE_DIGEST.start);
 const _: () = assert!(NATIVE_DIGEST.end == NATIVE_SIGNATURE.start);
 const _: () = assert!(V4_CHECKSUM.end - V4_CHECKSUM.start <= 256);
 
@@ -135,6 +148,10 @@ pub fn seal(header: &ChunkHeader, chunk: &mut [u8]) -> Result<(), FormatError> {
     }
     encode(header, chunk)?;
     if header.version == Version::Native {
+        let check = native_header_check(chunk.get(..header.header_area).unwrap_or_default());
+        if let Some(field) = chunk.get_mut(NATIVE_CHECK) {
+            field.copy_from_slice(&check);
+        }
         let digest = native_digest(chunk.get(..end).unwrap_or_default());
         if let Some(field) = chunk.get_mut(NATIVE_DIGEST) {
             field.copy_from_slice(digest.as_bytes());

@@ -117,14 +117,14 @@ impl Writer<'_> {
             last_sector: bounds.end().get().into(),
             region_count: self.number::<u32, _>("number of regions", h.regions.len())?.into(),
             relocation_count: self.number::<u32, _>("relocations", h.relocations.len())?.into(),
-            reserved_1: [0; 8],
+            header_check: [0; 8],
             digest: [0; 32],
             signature: [0; 64],
             key_id: [0; 16],
             cipher: 0.into(),
             signature_kind: 0.into(),
             nonce: [0; 24],
-            reserved_2: [0; 16],
+            reserved: [0; 16],
         })
     }
 

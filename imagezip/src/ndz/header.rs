@@ -4,6 +4,7 @@
 //! does: allocate more than the header area holds, or trust a count before it is compared with the
 //! room.
 
+use super::chunk::native_header_check;
 use super::error::{FormatError, Place};
 use super::raw;
 use super::relocation::{Relocation, RelocationKind};
@@ -318,6 +319,20 @@ impl Parser<'_> {
         }
     }
 
+    /// Checks that a native header area is what its writer made.
+    fn check_header_area(&self, len: usize, stored: [u8; 8]) -> Result<(), FormatError> {
+        let Some(area) = self.bytes.get(..len) else {
+            return Err(self.corrupt("header area", format!("{len} bytes"), self.bytes.len()));
+        };
+        let computed = native_header_check(area);
+        if computed == stored {
+            return Ok(());
+        }
+        let what = "check of the header area (the header was damaged after it was written)";
+        let hex = |check| format!("{:016x}", u64::from_be_bytes(check));
+        Err(self.corrupt(what, hex(stored), hex(computed)))
+    }
+
     fn native(&self) -> Result<ChunkHeader, FormatError> {
         let h = self.read::<raw::Native>(0)?;
         let version = h.header_version.get();
@@ -332,6 +347,7 @@ impl Parser<'_> {
         if header_area % NATIVE_HEADER_AREA_STEP != 0 {
             return Err(self.corrupt("header area length", "a multiple of 512", header_area));
         }
+        self.check_header_area(header_area, h.header_check)?;
         let payload_len = usize::try_from(h.payload_len.get()).unwrap_or(usize::MAX);
         self.within("payload length", payload_len, 0..=CHUNK_LEN - header_area)?;
         if h.cipher.get() != 0 {

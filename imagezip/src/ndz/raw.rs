@@ -76,14 +76,14 @@ layout!(
         last_sector: U64,
         region_count: U32,
         relocation_count: U32,
-        reserved_1: [u8; 8],
+        header_check: [u8; 8],
         digest: [u8; 32],
         signature: [u8; 64],
         key_id: [u8; 16],
         cipher: U32,
         signature_kind: U32,
         nonce: [u8; 24],
-        reserved_2: [u8; 16],
+        reserved: [u8; 16],
     }
 );
 layout!(
@@ -91,10 +91,13 @@ layout!(
     NativeRegion, 16, { start: U64, count: U32, kind: U16, reserved: U16 }
 );
 
+/// Where the check of the header area stands in a native header: zero while it is computed.
+pub(super) const NATIVE_CHECK: std::ops::Range<usize> = 88..96;
 /// Where the digest stands in a native header: zero while the digest is computed.
 pub(super) const NATIVE_DIGEST: std::ops::Range<usize> = 96..128;
 /// Where the signature stands in a native header: zero while the digest is computed.
 pub(super) const NATIVE_SIGNATURE: std::ops::Range<usize> = 128..192;
+const _: () = assert!(std::mem::offset_of!(Native, header_check) == NATIVE_CHECK.start);
 const _: () = assert!(std::mem::offset_of!(Native, digest) == NATIVE_DIGEST.start);
 const _: () = assert!(std::mem::offset_of!(Native, signature) == NATIVE_SIGNATURE.start);
 

@@ -177,6 +177,9 @@ impl Chunk {
         require!(possible && logical_sector_bytes.is_power_of_two(), "logical sector size");
         require!(u32_at(bytes, 208) == 0, "cipher {}", u32_at(bytes, 208));
         let mut hasher = blake3::Hasher::new();
+        hasher.update(&bytes[..88]).update(&[0; 104]).update(&bytes[192..area]);
+        require!(hasher.finalize().as_bytes()[..8] == bytes[88..96], "header check");
+        let mut hasher = blake3::Hasher::new();
         hasher.update(&bytes[..96]).update(&[0; 96]).update(&bytes[192..area + payload]);
         require!(hasher.finalize().as_bytes() == &bytes[96..128], "digest");
         let source_bytes = u64_at(bytes, 48);

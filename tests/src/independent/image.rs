@@ -129,7 +129,7 @@ impl Image {
             require!(!header.regions.windows(2).any(joined), "chunk {number}: split regions");
             match header.version {
                 0 => {
-                    let reserved = zero(88, 96) && zero(128, 256);
+                    let reserved = zero(128, 256);
                     require!(reserved, "chunk {number}: reserved fields");
                     let tables = &chunk[256..256 + 16 * header.regions.len()];
                     let reserved = tables.chunks(16).all(|region| region[14..] == [0, 0]);

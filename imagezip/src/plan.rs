@@ -33,6 +33,8 @@ pub struct PlanOptions {
     pub whole: BTreeSet<u32>,
     /// Free ranges shorter than this are saved; 0 and 1 save none.
     pub gap_min: SectorCount,
+    /// What the readers of filesystems are to heed.
+    pub probe: fs::ProbeOptions,
     /// Refuse what would be saved whole because it is damaged or not understood.
     pub strict: bool,
 }
@@ -45,6 +47,7 @@ impl Default for PlanOptions {
             ignore: BTreeSet::new(),
             whole: BTreeSet::new(),
             gap_min: GAP_MIN,
+            probe: fs::ProbeOptions::default(),
             strict: false,
         }
     }
@@ -286,7 +289,7 @@ fn examine(
     if asked(&options.whole) {
         return Ok((item(None, Verdict::WholeAsked, &whole), whole));
     }
-    let (mut filesystem, verdict) = match fs::probe(&Window::new(disk, range)) {
+    let (mut filesystem, verdict) = match fs::probe_with(&Window::new(disk, range), options.probe) {
         Ok(filesystem) => judge(filesystem, range),
         Err(error) => (None, Verdict::WholeDoubtful(error.to_string())),
     };

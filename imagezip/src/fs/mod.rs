@@ -7,8 +7,8 @@
 //! saved whole.
 //!
 //! To add a reader: write a module with a function of type [`Reader`], add its `mod` line and its
-//! line in [`READERS`]; one that heeds [`ProbeOptions`] is a [`ReaderWithOptions`] and goes into
-//! [`READERS_WITH_OPTIONS`].
+//! line in `READERS`; one that heeds [`ProbeOptions`] is a [`ReaderWithOptions`] and goes into
+//! `READERS_WITH_OPTIONS`.
 
 mod bit_runs;
 pub mod btrfs;

@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Parser, ValueEnum};
 use imagezip::cli::{EXIT_STATUS_HELP, default_threads, parse_memory, parse_threads};
+use imagezip::fs::ProbeOptions;
 use imagezip::ndz::{Codec, Version};
 use imagezip::plan::PlanOptions;
 use imagezip::units::SectorCount;
@@ -120,6 +121,15 @@ pub(crate) struct Args {
     #[arg(long)]
     pub strict: bool,
 
+    /// Trust the map of an NTFS, FAT or exFAT filesystem that was not shut down cleanly (hibernated,
+    /// fast startup, dirty). What Windows has not written yet is lost; the journal is not replayed
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Leave out the content of pagefile.sys, hiberfil.sys and swapfile.sys on NTFS
+    #[arg(long)]
+    pub(crate) leave_out_page_files: bool,
+
     /// Save a failing disk: read bad sectors one by one, write zeros for those that cannot be read,
     /// list them, and exit with status 4
     #[arg(short = 'X', long)]
@@ -237,6 +247,10 @@ impl Args {
             ignore: self.ignore.iter().copied().collect(),
             whole: self.whole.iter().copied().collect(),
             gap_min: SectorCount::from_u32(self.gap),
+            probe: ProbeOptions {
+                force: self.force,
+                leave_out_page_files: self.leave_out_page_files,
+            },
             strict: self.strict,
         }
     }

@@ -4,13 +4,13 @@
 //! to one image, their spans tile the disk, nothing overlaps. What it never does: hold more than a
 //! few bytes a chunk.
 
+use super::chain::{Chain, Span};
 use super::error::{FormatError, Place};
 use super::header::{ChunkHeader, NativeFields};
 use super::relocation::Relocation;
 use super::{CHUNK_SIZE, Codec, Version};
 use crate::sector_set::{SectorSet, SectorSetBuilder};
-use crate::units::{Sector, SectorCount, SectorRange};
-use std::collections::BTreeSet;
+use crate::units::{Sector, SectorCount};
 
 /// Relocations remembered for listings; an image of a disk with LILO has a few dozen.
 const RELOCATIONS_KEPT: usize = 4096;
@@ -70,30 +70,17 @@ impl ImageInfo {
 #[derive(Debug, Default)]
 pub struct ImageSet {
     first: Option<ChunkHeader>,
-    last: Option<Seen>,
+    chain: Chain,
     allocated: SectorSetBuilder,
     tally: Tally,
 }
 
-/// What is kept of the previous chunk.
-#[derive(Debug)]
-struct Seen {
-    bounds_end: Sector,
-    regions_end: Sector,
-    end_bytes: u64,
-    is_last: bool,
-}
-
 #[derive(Debug, Default)]
 struct Tally {
-    chunks: u64,
-    data: u64,
-    zero: u64,
     regions: u64,
     payload_bytes: u64,
     relocations: Vec<Relocation>,
     relocation_count: u64,
-    chunks_with_digest: u64,
 }
 
 impl ImageSet {
@@ -113,71 +100,20 @@ impl ImageSet {
     /// When it cannot be the next chunk of this image: the message says whether one is missing,
     /// doubled or foreign, or what contradicts.
     pub fn push(&mut self, header: &ChunkHeader) -> Result<(), FormatError> {
-        let position = self.tally.chunks;
         if let Some(first) = &self.first {
-            check_same_image(first, header, position)?;
+            check_same_image(first, header, self.chain.chunks())?;
         }
-        if u64::from(header.index) != position {
-            let what = if u64::from(header.index) < position {
-                "chunk number (a chunk is doubled)"
-            } else {
-                "chunk number (a chunk is missing)"
-            };
-            return Err(FormatError::corrupt(header.place(), what, position, header.index));
-        }
-        self.check_continues(header)?;
-
+        self.chain.push(&Span::of(header))?;
         for region in &header.regions {
             self.allocated.push(region.range);
         }
         let tally = &mut self.tally;
-        tally.chunks += 1;
-        tally.data = tally.data.saturating_add(header.data_sectors().get());
-        tally.zero = tally.zero.saturating_add(header.zero_sectors().get());
         tally.regions += u64::try_from(header.regions.len()).unwrap_or(0);
         tally.payload_bytes += u64::try_from(header.payload_len).unwrap_or(0);
         tally.relocation_count += u64::try_from(header.relocations.len()).unwrap_or(0);
         let room = RELOCATIONS_KEPT.saturating_sub(tally.relocations.len());
         tally.relocations.extend(header.relocations.iter().take(room));
-        tally.chunks_with_digest += match header.integrity {
-            super::header::Integrity::Blake3 | super::header::Integrity::Sha1 => 1,
-            _ => 0,
-        };
-        let regions_end = header.regions.last().map(|r| r.range.end());
-        let before = self.last.as_ref();
-        self.last = Some(Seen {
-            bounds_end: header.bounds.map(SectorRange::end).unwrap_or_default(),
-            regions_end: regions_end.or(before.map(|seen| seen.regions_end)).unwrap_or_default(),
-            end_bytes: match header.regions.is_empty() && header.bounds.is_none() {
-                true => before.map_or(0, |seen| seen.end_bytes),
-                false => header.end_bytes(),
-            },
-            is_last: header.native.is_some_and(|native| native.last),
-        });
         self.first.get_or_insert_with(|| header.clone());
-        Ok(())
-    }
-
-    fn check_continues(&self, header: &ChunkHeader) -> Result<(), FormatError> {
-        let place = header.place();
-        let expected_start = self.last.as_ref().map(|seen| seen.bounds_end).unwrap_or_default();
-        if let Some(bounds) = header.bounds
-            && bounds.start() != expected_start
-        {
-            let what = "first sector of the bounds (chunks must follow each other)";
-            return Err(FormatError::corrupt(place, what, expected_start, bounds.start()));
-        }
-        let Some(seen) = &self.last else { return Ok(()) };
-        if let Some(region) = header.regions.first()
-            && region.range.start() < seen.regions_end
-        {
-            let expected = format!("sector {} or later", seen.regions_end);
-            return Err(FormatError::corrupt(place, "region", expected, region.range));
-        }
-        if seen.is_last {
-            let expected = "nothing after the chunk marked as last";
-            return Err(FormatError::corrupt(place, "image", expected, "another chunk"));
-        }
         Ok(())
     }
 
@@ -186,43 +122,25 @@ impl ImageSet {
     /// # Errors
     /// When the image is not whole.
     pub fn finish(self) -> Result<ImageInfo, FormatError> {
-        let (Some(first), Some(last)) = (self.first, self.last) else {
+        let sums = self.chain.finish(self.first.as_ref().and_then(|first| first.native))?;
+        let Some(first) = self.first else {
             return Err(FormatError::corrupt(Place::IMAGE, "length", "1 chunk or more", "none"));
         };
-        let Tally { chunks, data, zero, .. } = self.tally;
-        let source_bytes = first.native.map_or(last.end_bytes, |native| native.source_bytes);
-        if let Some(native) = first.native {
-            if !last.is_last {
-                let expected = "a chunk marked as last (the image is cut off)";
-                let found = format!("{chunks} chunks without it");
-                return Err(FormatError::corrupt(Place::IMAGE, "end", expected, found));
-            }
-            if data.saturating_add(zero) != native.allocated.get() {
-                let what = "sectors of all regions";
-                let found = data.saturating_add(zero);
-                return Err(FormatError::corrupt(Place::IMAGE, what, native.allocated, found));
-            }
-            let end = SectorCount::holding_bytes(source_bytes).unwrap_or_default();
-            if last.bounds_end.get() != end.get() {
-                let what = "last sector of the last chunk's bounds";
-                return Err(FormatError::corrupt(Place::IMAGE, what, end, last.bounds_end));
-            }
-        }
         Ok(ImageInfo {
             version: first.version,
-            chunks,
+            chunks: sums.chunks,
             image_id: first.image_id,
-            source_bytes,
+            source_bytes: sums.source_bytes,
             native: first.native,
             codec: first.codec,
-            data: SectorCount::new(data).unwrap_or_default(),
-            zero: SectorCount::new(zero).unwrap_or_default(),
+            data: sums.data,
+            zero: sums.zero,
             regions: self.tally.regions,
             payload_bytes: self.tally.payload_bytes,
             relocations: self.tally.relocations,
             relocation_count: self.tally.relocation_count,
             allocated: self.allocated.finish(),
-            chunks_with_digest: self.tally.chunks_with_digest,
+            chunks_with_digest: sums.chunks_with_digest,
         })
     }
 }
@@ -261,56 +179,11 @@ pub fn id_text(id: Option<[u8; 16]>) -> String {
     id.map_or_else(|| "none".to_owned(), |id| uuid::Uuid::from_bytes(id).to_string())
 }
 
-/// Checks the headers of an image whose chunks arrive in any order: collects the spans and, when
-/// all are there, proves that they are whole.
-#[derive(Debug, Default)]
-pub struct AnyOrder {
-    first_seen: Option<ChunkHeader>,
-    spans: BTreeSet<(u32, SectorRange, SectorRange)>,
-}
-
-impl AnyOrder {
-    /// Adds a chunk that arrived for position `at`.
-    ///
-    /// # Errors
-    /// When it belongs to another image, another position, or overlaps one that was seen.
-    pub fn push(&mut self, header: &ChunkHeader, at: u32) -> Result<(), FormatError> {
-        if header.index != at {
-            return Err(FormatError::corrupt(header.place(), "chunk number", at, header.index));
-        }
-        if let Some(first) = &self.first_seen {
-            check_same_image(first, header, u64::from(at))?;
-        }
-        let hull = match (header.regions.first(), header.regions.last()) {
-            (Some(a), Some(b)) => SectorRange::new(a.range.start(), b.range.end()),
-            _ => None,
-        };
-        let bounds = header.bounds.or(hull).unwrap_or_default();
-        let entry = (at, bounds, hull.unwrap_or_default());
-        let before = self.spans.range(..entry).next_back();
-        let after = self.spans.range(entry..).next();
-        if let Some((_, earlier, _)) = before.filter(|(i, ..)| *i != at)
-            && earlier.end() > bounds.start()
-        {
-            let expected = format!("a start of {} or later", earlier.end());
-            return Err(FormatError::corrupt(header.place(), "bounds", expected, bounds));
-        }
-        if let Some((_, later, _)) = after.filter(|(i, ..)| *i != at)
-            && bounds.end() > later.start()
-        {
-            let expected = format!("an end of {} or before", later.start());
-            return Err(FormatError::corrupt(header.place(), "bounds", expected, bounds));
-        }
-        self.spans.insert(entry);
-        self.first_seen.get_or_insert_with(|| header.clone());
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ndz::header::{Integrity, Region, RegionKind};
+    use crate::units::SectorRange;
 
     fn range(start: u32, end: u32) -> SectorRange {
         SectorRange::new(Sector::from_u32(start), Sector::from_u32(end)).unwrap()
@@ -364,21 +237,5 @@ mod tests {
         let gap = ChunkHeader { bounds: Some(range(120, 200)), regions: vec![], ..b };
         assert!(message(&[a, gap]).contains("follow each other"));
         assert!(message(&[]).contains("1 chunk or more"));
-    }
-
-    #[test]
-    fn any_order_finds_overlaps_and_foreigners() {
-        let a = chunk(0, range(0, 100), &[range(0, 10)]);
-        let b = chunk(1, range(100, 200), &[range(100, 110)]);
-        let c = chunk(2, range(200, 300), &[range(200, 210)]);
-        let mut set = AnyOrder::default();
-        for (header, at) in [(&c, 2), (&a, 0), (&b, 1), (&b, 1)] {
-            set.push(header, at).unwrap();
-        }
-        let mut set = AnyOrder::default();
-        set.push(&c, 2).unwrap();
-        let wide = chunk(1, range(100, 250), &[range(100, 110)]);
-        assert!(set.push(&wide, 1).is_err());
-        assert!(set.push(&a, 1).is_err());
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! What it owns: the bytes of a chunk, both ways. `raw` names the bytes and judges nothing,
 //! [`header`] holds only valid values, [`chunk`] proves a chunk, [`decode`] yields its sectors,
-//! [`image`] checks that a set of chunks is one whole image. `docs/ndz-format.md` is the
+//! [`image`] checks that a set of chunks is one whole image, [`AnyOrder`] the same of chunks that
+//! come in any order. `docs/ndz-format.md` is the
 //! specification. What it never does: read or write a disk.
 
+mod any_order;
+mod chain;
 pub mod chunk;
 mod codec;
 pub mod decode;
@@ -15,6 +18,7 @@ pub mod image;
 mod raw;
 pub mod relocation;
 
+pub use any_order::{AnyOrder, Whole};
 pub use chunk::{VerifiedChunk, seal};
 pub use codec::Codec;
 pub use decode::{Decoder, RegionSink};

@@ -1,7 +1,9 @@
 //! Why a load ended, or was not begun.
 
+use crate::disk::in_use::InUseError;
 use crate::disk::{DiskError, OpenError};
 use crate::ndz::FormatError;
+use crate::output::OutputError;
 use crate::partition::gpt::RelocationError;
 use crate::partition::{DoesNotFit, SetTypeError};
 use crate::units::{HumanBytes, SectorCount, SectorRange};
@@ -29,6 +31,15 @@ pub enum LoadError {
     /// The target failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Who uses the target could not be found out.
+    #[error(transparent)]
+    InUse(#[from] InUseError),
+    /// The type of the partition could not be set.
+    #[error(transparent)]
+    SetType(#[from] SetTypeError),
+    /// A new file could not be made, or not be given its name.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The image does not suit the target.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -47,6 +47,14 @@ pub struct Fit {
     pub patches: Vec<Patch>,
 }
 
+/// False when [`check`] decides without the image's partition tables: its first sectors need not
+/// have been seen.
+pub fn needs_tables(image: &ImageFacts, target: &TargetFacts) -> bool {
+    let source = image.source_bytes.and_then(SectorCount::holding_bytes);
+    let as_it_is = source == Some(target.sectors) || image.slice == Some(true);
+    !(target.slice || as_it_is && image.logical_sector_bytes.is_some())
+}
+
 /// Decides whether and how `image` goes onto `target`. `tables` shows the image's first sectors,
 /// and its last ones if they are known, as a disk of the source's size.
 ///

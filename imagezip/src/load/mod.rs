@@ -12,6 +12,7 @@ pub mod fit;
 mod growing;
 mod head;
 mod input;
+pub mod place;
 mod read_back;
 mod stream;
 mod target;
@@ -21,6 +22,7 @@ pub use fit::{Fit, ImageFacts, TargetFacts};
 pub use growing::GrowingFile;
 pub use head::HEAD;
 pub use input::ImageInput;
+pub use place::{Place, PlaceOptions};
 pub use stream::{StreamError, load_stream};
 pub use target::{FreeSpace, Target, TargetOptions};
 
@@ -84,6 +86,17 @@ pub fn prepare(input: &ImageInput) -> Result<Prepared, LoadError> {
     Ok(Prepared { info, facts, tables, first })
 }
 
+/// What one chunk tells of its image before the others are there, and what it holds of the first
+/// sectors, where partition tables stand.
+///
+/// # Errors
+/// When its payload is damaged.
+pub fn preview(chunk: &VerifiedChunk<'_>) -> Result<(ImageFacts, Excerpt), FormatError> {
+    let facts = facts(chunk.header(), None);
+    let head = capture_head(&mut Decoder::default(), chunk, &facts)?;
+    Ok((facts, head))
+}
+
 /// What is known from chunk 0, and from all headers if they have been seen.
 fn facts(first: &ChunkHeader, info: Option<&ImageInfo>) -> ImageFacts {
     ImageFacts {
@@ -104,22 +117,32 @@ fn capture_tables(
     info: Option<&ImageInfo>,
     facts: &ImageFacts,
 ) -> Result<Excerpt, LoadError> {
-    let size = facts.source_bytes.unwrap_or(SECTORS_MAX * SECTOR_SIZE);
-    let excerpt = Excerpt::new(size, facts.logical_sector_bytes.unwrap_or(512));
     let mut decoder = Decoder::default();
-    let mut capture = Capture::new(SectorRange::whole(HEAD), excerpt);
-    decode_into(&mut decoder, first, &mut capture)?;
-    let Some(info) = info.filter(|info| info.chunks > 1) else { return Ok(capture.into_excerpt()) };
+    let head = capture_head(&mut decoder, first, facts)?;
+    let Some(info) = info.filter(|info| info.chunks > 1) else { return Ok(head) };
     // The backup GPT, in case the primary is broken.
     let end = SectorRange::whole(info.source_sectors());
     let tail = end.end().checked_sub(HEAD).unwrap_or(Sector::ZERO);
-    let mut capture = Capture::new(end.after(tail), capture.into_excerpt());
+    let mut capture = Capture::new(end.after(tail), head);
     let last = info.chunks - 1;
     if capture.wants(&input.header(last)?.regions) {
         let mut bytes = vec![0; CHUNK_LEN];
         input.read_at(&mut bytes, last)?;
         decode_into(&mut decoder, &VerifiedChunk::verify(&bytes, last)?, &mut capture)?;
     }
+    Ok(capture.into_excerpt())
+}
+
+/// What a chunk holds of the first sectors.
+fn capture_head(
+    decoder: &mut Decoder,
+    chunk: &VerifiedChunk<'_>,
+    facts: &ImageFacts,
+) -> Result<Excerpt, FormatError> {
+    let size = facts.source_bytes.unwrap_or(SECTORS_MAX * SECTOR_SIZE);
+    let excerpt = Excerpt::new(size, facts.logical_sector_bytes.unwrap_or(512));
+    let mut capture = Capture::new(SectorRange::whole(HEAD), excerpt);
+    decode_into(decoder, chunk, &mut capture)?;
     Ok(capture.into_excerpt())
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Asking {
     mine: u32,
     /// Chunks that may be wanted, in no order; those no longer wanted are taken out when met.
     candidates: Vec<u32>,
+    /// Chunk 0 is asked for before any other.
+    first_is_urgent: bool,
     /// The next decision is due.
     due: Instant,
     /// Partial requests of others heard since a chunk was completed, smoothed.
@@ -68,6 +70,7 @@ impl Asking {
             asked: BTreeMap::new(),
             mine: 0,
             candidates: (0..chunks).collect(),
+            first_is_urgent: false,
             due: Instant::ZERO,
             heard: 0,
         }
@@ -79,6 +82,19 @@ impl Asking {
 
     pub(super) fn decide_by(&mut self, at: Instant) {
         self.due = self.due.min(at);
+    }
+
+    /// The caller can do nothing without chunk 0.
+    pub(super) fn ask_first(&mut self, now: Instant) {
+        self.first_is_urgent = true;
+        self.decide_by(now);
+    }
+
+    /// True while chunk 0 is urgent and not complete.
+    pub(super) fn awaits_first(&self, marks: &Marks) -> bool {
+        let state = marks.state(0);
+        self.first_is_urgent
+            && matches!(state, Some(ChunkState::Wanted | ChunkState::Open(_)))
     }
 
     /// A chunk is wanted again.
@@ -240,7 +256,6 @@ impl Asking {
         delay: &Delay,
         asks: &mut impl Extend<Ask>,
     ) {
-        let free = marks.free_slots();
         let (mut mine, mut due) = (0, self.due);
         self.asked.retain(|chunk, asked| {
             let wait = |retries| match silent {
@@ -250,7 +265,7 @@ impl Asking {
             let expiry = asked.at + wait(asked.retries);
             if now >= expiry {
                 // Buffers may have gone to other chunks meanwhile.
-                if !asked.mine || mine >= free {
+                if !asked.mine || mine >= marks.free_slots_for(*chunk) {
                     return false;
                 }
                 asked.at = now;
@@ -275,17 +290,31 @@ impl Asking {
         asks: &mut impl Extend<Ask>,
     ) {
         let ahead = ahead(marks, delay);
+        let first_is_wanted = marks.state(0) == Some(ChunkState::Wanted);
+        if self.first_is_urgent && first_is_wanted && !self.asked.contains_key(&0) {
+            self.ask_whole(now, 0, delay, asks);
+        }
         while self.mine < marks.free_slots() {
             let asked = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
             if asked >= ahead && self.mine >= OWN_MIN {
                 break;
             }
             let Some(chunk) = self.pick(marks, random) else { break };
-            self.asked.insert(chunk, Asked { first_at: now, at: now, retries: 0, mine: true });
-            self.mine += 1;
-            self.due = self.due.min(now + delay.wait(Kind::Whole, 0));
-            asks.extend([Ask::Whole { chunk, again: false }]);
+            self.ask_whole(now, chunk, delay, asks);
         }
+    }
+
+    fn ask_whole(
+        &mut self,
+        now: Instant,
+        chunk: u32,
+        delay: &Delay,
+        asks: &mut impl Extend<Ask>,
+    ) {
+        self.asked.insert(chunk, Asked { first_at: now, at: now, retries: 0, mine: true });
+        self.mine += 1;
+        self.due = self.due.min(now + delay.wait(Kind::Whole, 0));
+        asks.extend([Ask::Whole { chunk, again: false }]);
     }
 
     /// A random chunk that is wanted and that nobody asked for.

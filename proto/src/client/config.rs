@@ -21,6 +21,9 @@ pub struct Config {
     pub join: JoinKind,
     /// Chunk buffers: slots 0 up to this. A chunk is taken only when one is free.
     pub slots: u32,
+    /// The last free slot is kept for chunk 0 until something of it has arrived: for a caller that
+    /// holds complete chunks back until it has seen chunk 0. Needs two slots or more.
+    pub keep_slot_for_first: bool,
     /// Give up after this long without a new block; `None` never does.
     pub give_up_after: Option<Duration>,
 }
@@ -46,6 +49,7 @@ impl Config {
             seed,
             join: JoinKind::Image,
             slots: 64,
+            keep_slot_for_first: false,
             give_up_after: None,
         }
     }

@@ -73,6 +73,8 @@ pub(super) struct Marks {
     chunks: Vec<ChunkState>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
+    /// One free slot is for chunk 0, as long as nothing of that is here.
+    keep_for_first: bool,
     /// Chunks with a slot that is not complete.
     open: Vec<u32>,
     done: u32,
@@ -80,7 +82,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn new(geometry: &Geometry, slots: u32) -> Self {
+    pub(super) fn new(geometry: &Geometry, slots: u32, keep_for_first: bool) -> Self {
         let chunks = usize::try_from(geometry.chunks()).unwrap_or(0);
         let slot_count = usize::try_from(slots).unwrap_or(0);
         Self {
@@ -88,6 +90,7 @@ impl Marks {
             chunks: vec![ChunkState::Wanted; chunks],
             slots: vec![None; slot_count],
             free: (0..slots).rev().collect(),
+            keep_for_first,
             open: Vec::with_capacity(slot_count),
             done: 0,
             complete_ever: 0,
@@ -115,8 +118,23 @@ impl Marks {
         &self.open
     }
 
+    /// Slots free for chunks other than a kept one.
     pub(super) fn free_slots(&self) -> u32 {
-        u32::try_from(self.free.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.free.len() - self.kept()).unwrap_or(u32::MAX)
+    }
+
+    /// Slots free for this chunk.
+    pub(super) fn free_slots_for(&self, chunk: u32) -> u32 {
+        match chunk {
+            0 => u32::try_from(self.free.len()).unwrap_or(u32::MAX),
+            _ => self.free_slots(),
+        }
+    }
+
+    /// Slots kept for chunk 0, among those that are free.
+    fn kept(&self) -> usize {
+        let is_kept = self.keep_for_first && self.state(0) == Some(ChunkState::Wanted);
+        usize::from(is_kept).min(self.free.len())
     }
 
     /// Less than a quarter is free.
@@ -134,12 +152,12 @@ impl Marks {
 
     /// Binds a free slot to a chunk that is wanted.
     pub(super) fn open_slot(&mut self, slot: Slot) -> Option<u32> {
-        let state = self.chunks.get_mut(index(slot.chunk))?;
-        if *state != ChunkState::Wanted {
+        let state = self.state(slot.chunk)?;
+        if state != ChunkState::Wanted || self.free_slots_for(slot.chunk) == 0 {
             return None;
         }
         let number = self.free.pop()?;
-        *state = ChunkState::Open(number);
+        *self.chunks.get_mut(index(slot.chunk))? = ChunkState::Open(number);
         self.open.push(number);
         *self.slots.get_mut(index(number))? = Some(slot);
         Some(number)

@@ -121,6 +121,26 @@ impl Session {
         self.load.as_ref().map_or(0, |l| l.marks.complete_ever())
     }
 
+    /// Join requests sent so far.
+    pub fn join_attempts(&self) -> u32 {
+        self.join.attempts()
+    }
+
+    /// When something new came last, or a chunk was done.
+    pub fn last_progress(&self) -> Instant {
+        self.last_progress
+    }
+
+    /// How far this client got that makes no progress.
+    pub fn seen(&self) -> Seen {
+        match () {
+            () if self.counters.datagrams == 0 => Seen::Nothing,
+            () if self.load.is_none() => Seen::NoReply,
+            () if self.delay.last_block().is_none_or(|t| t <= self.last_progress) => Seen::NoData,
+            () => Seen::NoProgress,
+        }
+    }
+
     /// The statistics for reports and the leave. Fields that only the caller can know (bytes
     /// written and expanded, what decompression and the disk waited for) are the caller's to keep
     /// up to date; the session fills in the others when it sends them.
@@ -320,6 +340,14 @@ impl Session {
         }
     }
 
+    /// The caller can do nothing without chunk 0: it is asked for before any other. See
+    /// [`Config::keep_slot_for_first`].
+    pub fn ask_first(&mut self, now: Instant) {
+        if let Some(load) = &mut self.load {
+            load.asking.ask_first(now);
+        }
+    }
+
     /// Tells the server that this client goes; [`Event::Left`] follows when that is sent.
     pub fn leave(&mut self, now: Instant) {
         self.over = true;
@@ -353,21 +381,16 @@ impl Session {
             self.outbox.push_back(Outgoing::Report { to, seq });
         }
         if self.give_up_at().is_some_and(|at| now >= at) {
-            let seen = match () {
-                () if self.counters.datagrams == 0 => Seen::Nothing,
-                () if self.load.is_none() => Seen::NoReply,
-                () if self.delay.last_block().is_none_or(|t| t <= self.last_progress) => {
-                    Seen::NoData
-                }
-                () => Seen::NoProgress,
-            };
-            self.stop(Event::GaveUp(seen));
+            self.stop(Event::GaveUp(self.seen()));
         }
     }
 
-    /// While the caller is busy with complete chunks, nothing can be missing.
+    /// While the caller is busy with complete chunks, nothing can be missing; but one that waits
+    /// for chunk 0 is not busy.
     fn give_up_at(&self) -> Option<Instant> {
-        let busy = self.load.as_ref().is_some_and(|l| l.marks.complete_ever() > l.marks.done());
+        let busy = self.load.as_ref().is_some_and(|l| {
+            l.marks.complete_ever() > l.marks.done() && !l.asking.awaits_first(&l.marks)
+        });
         let span = self.config.give_up_after.filter(|_| !busy && !self.finished)?;
         Some(self.last_progress + span)
     }

@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Parser};
 use imagezip::cli::{EXIT_STATUS_HELP, default_threads, parse_memory, parse_threads};
-use imagezip::load::FreeSpace;
+use imagezip::load::{FreeSpace, PlaceOptions};
 use imagezip::partition::PartitionKind;
 use std::path::PathBuf;
 
@@ -118,6 +118,17 @@ fn parse_pattern(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
+    /// How the target is taken.
+    pub(crate) fn place(&self) -> PlaceOptions {
+        PlaceOptions {
+            slice: self.slice,
+            kind: self.kind,
+            in_place: self.in_place,
+            keep_gpt: self.keep_gpt,
+            direct: self.direct,
+        }
+    }
+
     /// What becomes of free space.
     pub(crate) fn free_space(&self) -> FreeSpace {
         match (self.zero, self.trim, self.pattern) {

@@ -1,22 +1,21 @@
 //! imageunzip: restore an image onto a disk, into a partition, or into a file.
 
 mod args;
-mod place;
 mod report;
 
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
 use imagezip::cli::{Display, Exit, Shown, chain, init_log, say};
+use imagezip::disk::in_use::same_storage;
 use imagezip::disk::{FileDisk, WriteDisk};
 use imagezip::interrupt::{self, Interrupt};
 use imagezip::load::{
-    self, GrowingFile, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Prepared, StreamError,
-    Target, TargetOptions, load_stream,
+    self, GrowingFile, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Place, Prepared,
+    Refusal, StreamError, Target, TargetOptions, load_stream,
 };
 use imagezip::output::{Output, OutputError};
 use imagezip::progress::Progress;
-use place::Place;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,11 +68,28 @@ fn exit_of(error: &anyhow::Error, args: &Args, state: State) -> Exit {
     if error.is::<UsageError>() {
         return Exit::Usage;
     }
-    match (error.downcast_ref::<LoadError>(), error.downcast_ref()) {
+    let load = error.downcast_ref::<LoadError>();
+    let output = match load {
+        Some(LoadError::Output(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    match (load, output) {
         (Some(error), _) if error.is_refusal() => Exit::Refused,
         (_, Some(OutputError::Terminal | OutputError::Directory { .. })) => Exit::Usage,
         (_, Some(OutputError::Busy { .. })) => Exit::Refused,
         _ => Exit::Failed,
+    }
+}
+
+/// Refuses a target that is the image, or holds it.
+fn check_not_image(image: &Path, target: &Path) -> Result<()> {
+    if image.as_os_str() == "-" {
+        return Ok(());
+    }
+    match same_storage(image, target) {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(LoadError::from(Refusal::OntoImage(why)).into()),
+        Err(error) => Err(error).context("cannot tell whether the target holds the image"),
     }
 }
 
@@ -141,13 +157,16 @@ fn run(args: &Args, interrupt: &Interrupt, state: &mut State) -> Result<Exit> {
         report::print_loaded(args, target, &loaded, None, &progress, start.elapsed())?;
         return Ok(Exit::Done);
     }
-    let place = Place::open(args, target, &prepared)?;
+    check_not_image(&args.image, target)?;
+    let place = Place::open(target, args.place(), prepared.facts.source_bytes)?;
     let display = Display::start(Arc::clone(&progress), shown);
     let way = Way { threads, progress: &progress, interrupt };
     let written = write(args, &input, &prepared, &place, &way, state);
     drop(display);
     let (loaded, verified) = written?;
-    place.commit(args).context("the data are on the disk, but")?;
+    if let Some(warning) = place.commit().context("the data are on the disk, but")? {
+        say(format_args!("imageunzip: warning: {warning}"));
+    }
     report::print_loaded(args, target, &loaded, verified, &progress, start.elapsed())?;
     Ok(Exit::Done)
 }
@@ -169,7 +188,7 @@ fn write(
     state: &mut State,
 ) -> Result<(Loaded, Option<u64>)> {
     let Way { threads, progress, interrupt } = *way;
-    let fit = place.fit(args, prepared)?;
+    let fit = place.fit(&prepared.facts, &prepared.tables)?;
     *state = if place.is_new() { State::Unnamed } else { State::Incomplete };
     let growing;
     let disk: &dyn WriteDisk = if place.grows() {

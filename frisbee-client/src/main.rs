@@ -1,0 +1,37 @@
+//! frisbee-client: the program.
+
+use clap::Parser;
+use frisbee_client::{Args, Show, Status, load, print, print_failed};
+use imagezip::cli::{Exit, init_log};
+use imagezip::interrupt;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    init_log(args.debug);
+    let interrupt = match interrupt::install() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            eprintln!("frisbee-client: cannot react to signals: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let status = Arc::new(Status::new());
+    let show = Show::start(Arc::clone(&status), args.shown());
+    let loaded = load(&args, &status, &interrupt);
+    drop(show);
+    let exit = match loaded {
+        Ok(report) => {
+            print(&args, &report);
+            Exit::Done
+        }
+        Err(error) => {
+            let exit = error.exit(status.is_touched());
+            print_failed(&args, &error, &status, exit);
+            exit
+        }
+    };
+    interrupt.finish();
+    exit.into()
+}

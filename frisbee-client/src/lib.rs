@@ -33,6 +33,6 @@ mod workers;
 pub use args::Args;
 pub use error::ClientError;
 pub use load::load;
-pub use report::{Report, print, print_failed};
+pub use report::{Report, Written, print, print_failed};
 pub use show::Show;
 pub use status::Status;

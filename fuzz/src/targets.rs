@@ -2,7 +2,7 @@
 
 use imagezip::disk::memory::MemoryDisk;
 use imagezip::fs::{Allocation, ProbeOptions, probe_with};
-use imagezip::ndz::image::AnyOrder;
+use imagezip::ndz::AnyOrder;
 use imagezip::ndz::relocation::apply;
 use imagezip::ndz::{
     CHUNK_LEN, ChunkHeader, Decoder, ImageSet, NATIVE_HEADER_AREA_MAX, VerifiedChunk,
@@ -68,6 +68,9 @@ pub(crate) fn image_set(data: &[u8]) {
     }
     if whole && let Ok(info) = set.finish() {
         assert!(info.allocated.count().get() >= info.data.get(), "sectors got lost");
+        let chunks = u32::try_from(info.chunks).unwrap_or(u32::MAX);
+        let whole = any.finish(chunks).expect("whole in order, whole in any order");
+        assert_eq!((whole.source_bytes, whole.data), (info.source_bytes, info.data));
     }
 }
 

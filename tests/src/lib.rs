@@ -15,4 +15,5 @@ pub mod poison;
 pub mod raw_client;
 pub mod rng;
 pub mod samples;
+pub mod test_server;
 pub mod tools;

@@ -1,6 +1,7 @@
 //! Everything against real tools, devices and golden files, in one binary.
 
 mod btrfs;
+mod client;
 mod disk;
 mod exfat;
 mod ext;

@@ -1,0 +1,160 @@
+//! What is loaded is what was saved.
+
+use super::{Ground, golden, target};
+use frisbee_client::Written;
+use imagezip::cli::Exit;
+use imagezip::ndz::{Codec, Version};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::Arc;
+use tests::samples::{Content, Sample, bytes_of};
+use tests::test_server::TestServer;
+
+/// Length and SHA-256 of the restored disk, from MANIFEST.
+fn expected(name: &str) -> (usize, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/MANIFEST");
+    let manifest = std::fs::read_to_string(path).unwrap();
+    let start = format!("{name}.ndz ");
+    let line = manifest.lines().find(|line| line.starts_with(&start)).unwrap();
+    let mut values = line.split(' ').skip(1).map(|word| word.split_once('=').unwrap().1);
+    (values.next().unwrap().parse().unwrap(), values.next().unwrap().to_owned())
+}
+
+fn of(bytes: &[u8]) -> (usize, String) {
+    let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    (bytes.len(), hex)
+}
+
+#[test]
+fn images_of_deployed_tools() {
+    for name in ["file.v3", "g1.v1", "g1.v5", "g3-fragmented.v3", "g3-fragmented.v5", "mbr.v2"] {
+        let ground = Ground(1);
+        let server = TestServer::start(ground.setup(&golden(name)));
+        let (_folder, target) = target();
+        let (result, status) = ground.load(2, &target, "");
+        let report = result.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(of(&std::fs::read(&target).unwrap()), expected(name), "{name}");
+        assert_eq!((status.percent(), status.chunks_left()), (100, 0));
+        let outcome = server.stop();
+        let statistics = outcome.leaves[0].expect("LEAVE2 with statistics");
+        assert_eq!(statistics.bytes_written, report.bytes_written);
+        assert!(statistics.bytes_expanded >= statistics.bytes_written);
+        assert!(statistics.chunk_buffers >= 4 && statistics.join_attempts >= 1);
+    }
+}
+
+#[test]
+fn a_native_image_on_two_disks_of_its_size_at_once() {
+    let ground = Ground(2);
+    let sample = Sample::random(1, 60_000, Content::Mixed);
+    let image = Arc::new(sample.image(Version::Native, Codec::Zstd, 2));
+    let server = TestServer::start(ground.setup(&image));
+    let (folder, _) = target();
+    let poison = vec![0xa5; sample.bytes.len()];
+    std::thread::scope(|scope| {
+        for host in [2, 3] {
+            let (path, poison) = (folder.path().join(format!("disk{host}")), &poison);
+            let expected = sample.over(poison);
+            scope.spawn(move || {
+                std::fs::write(&path, poison).unwrap();
+                let (result, status) = ground.load(host, &path, "--in-place --verify -C 8");
+                let report = result.unwrap();
+                let Written::Image { whole, verified, .. } = &report.written else { panic!() };
+                assert_eq!(whole.chunks_with_digest, whole.chunks);
+                assert!(verified.unwrap() >= whole.data.bytes());
+                assert!(!status.is_touched(), "it is whole");
+                assert!(std::fs::read(&path).unwrap() == expected, "the disk differs");
+            });
+        }
+    });
+    let outcome = server.stop();
+    assert_eq!(outcome.leaves.len(), 2);
+}
+
+#[test]
+fn free_space_is_made_zero_when_asked() {
+    let ground = Ground(3);
+    let sample = Sample::random(5, 20_000, Content::Noise);
+    let image = Arc::new(sample.image(Version::V3, Codec::Zlib, 2));
+    let _server = TestServer::start(ground.setup(&image));
+    let (_folder, target) = target();
+    std::fs::write(&target, vec![0xa5; sample.bytes.len()]).unwrap();
+    ground.load(2, &target, "--in-place -z").0.unwrap();
+    let expected = sample.over(&vec![0; sample.bytes.len()]);
+    assert!(std::fs::read(&target).unwrap() == expected);
+}
+
+#[test]
+fn an_image_of_one_partition_goes_into_a_partition() {
+    let ground = Ground(4);
+    let (_folder, target) = target();
+    {
+        let _server = TestServer::start(ground.setup(&golden("g1.v5")));
+        ground.load(2, &target, "").0.unwrap();
+    }
+    let before = std::fs::read(&target).unwrap();
+    let table = imagezip::partition::read(&tests::image_file::ImageFile::open(&target).unwrap());
+    let (from, to) = bytes_of(table.unwrap().partition(1).unwrap().range);
+    let mut worn = before.clone();
+    worn[from + 4096..to].fill(0);
+    std::fs::write(&target, &worn).unwrap();
+    let _server = TestServer::start(ground.setup(&golden("g1-slice1.v3")));
+    ground.load(2, &target, "-s 1").0.unwrap();
+    let after = std::fs::read(&target).unwrap();
+    assert!(after[..from] == before[..from] && after[to..] == before[to..]);
+    assert_eq!(of(&after[from..to]), expected("g1-slice1.v3"));
+}
+
+#[test]
+fn a_file_as_it_is_appears_when_it_is_complete() {
+    let ground = Ground(5);
+    let bytes = tests::rng::Rng::new(7).bytes(1_300_007);
+    let mut setup = ground.setup(&Arc::new(bytes.clone()));
+    let (_folder, target) = target();
+    let seen = target.clone();
+    setup.tamper = Box::new(move |_, _, _| {
+        assert!(!seen.exists());
+        tests::test_server::Fate::Send
+    });
+    let server = TestServer::start(setup);
+    ground.load(2, &target, "-N").0.unwrap();
+    assert!(std::fs::read(&target).unwrap() == bytes);
+    server.stop();
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_the_first_write() {
+    let ground = Ground(6);
+    let _server = TestServer::start(ground.setup(&golden("g1.v5")));
+    let (_folder, target) = target();
+    let small = vec![0xa5; 40 << 20];
+    std::fs::write(&target, &small).unwrap();
+    for more in ["--in-place", "--in-place --check-only"] {
+        let (result, status) = ground.load(2, &target, more);
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("does not fit"), "{error}");
+        assert!(!status.is_touched());
+        assert_eq!(error.exit(status.is_touched()), Exit::Refused);
+        assert!(std::fs::read(&target).unwrap() == small, "nothing was written");
+    }
+    let large = vec![0xa5; 80 << 20];
+    std::fs::write(&target, &large).unwrap();
+    let (result, _) = ground.load(2, &target, "--in-place --check-only");
+    assert!(matches!(result.unwrap().written, Written::Nothing { .. }));
+    assert!(std::fs::read(&target).unwrap() == large, "nothing was written");
+}
+
+#[test]
+fn a_file_that_is_no_image_is_refused() {
+    let ground = Ground(7);
+    let server = TestServer::start(ground.setup(&Arc::new(vec![7; 1_300_007])));
+    let (_folder, target) = target();
+    let error = ground.load(2, &target, "").0.unwrap_err();
+    assert!(error.to_string().contains("-N"), "{error}");
+    server.stop();
+    let server = TestServer::start(ground.setup(&Arc::new(vec![7; 2 << 20])));
+    let error = ground.load(2, &target, "").0.unwrap_err();
+    assert!(error.to_string().contains("magic number"), "{error}");
+    assert!(!target.exists());
+    server.stop();
+}

@@ -99,7 +99,10 @@ impl fmt::Display for Silence {
                      that is not what they say). Check:\n  - does a server run, with the same \
                      group and port? What came may be other clients that wait too\n  - for a file \
                      that is no image, use -N",
-                    self.joins, c.datagrams, c.undecodable, c.bad_source
+                    self.joins,
+                    c.datagrams - c.own,
+                    c.undecodable,
+                    c.bad_source
                 )?;
                 self.network(f)
             }

@@ -101,6 +101,8 @@ pub enum Seen {
 pub struct Counters {
     /// Datagrams received, good and bad.
     pub datagrams: u64,
+    /// ... from this client's own address and of the kinds that clients send: its own, come back.
+    pub own: u64,
     /// Datagrams that are not messages, or of an unknown subtype.
     pub undecodable: u64,
     /// Messages whose sender is not who it says.

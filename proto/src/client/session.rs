@@ -134,7 +134,7 @@ impl Session {
     /// How far this client got that makes no progress.
     pub fn seen(&self) -> Seen {
         match () {
-            () if self.counters.datagrams == 0 => Seen::Nothing,
+            () if self.counters.datagrams == self.counters.own => Seen::Nothing,
             () if self.load.is_none() => Seen::NoReply,
             () if self.delay.last_block().is_none_or(|t| t <= self.last_progress) => Seen::NoData,
             () => Seen::NoProgress,
@@ -183,6 +183,9 @@ impl Session {
         if !wire::source_is_valid(srcip, from, self.config.group, self.config.port) {
             self.counters.bad_source += 1;
             return Received::Nothing;
+        }
+        if from.ip() == self.config.local && message.is_clients() {
+            self.counters.own += 1;
         }
         if let Some(load) = &self.load
             && message.check(&load.geometry).is_err()

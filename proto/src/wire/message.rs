@@ -353,6 +353,23 @@ impl Join2<'_> {
 }
 
 impl Message<'_> {
+    /// True for what clients send and servers do not.
+    pub fn is_clients(&self) -> bool {
+        match self {
+            Message::JoinRequest { .. }
+            | Message::Join2Request(_)
+            | Message::Leave { .. }
+            | Message::Leave2 { .. }
+            | Message::Request { .. }
+            | Message::PartialRequest { .. }
+            | Message::ProgressReport(_) => true,
+            Message::JoinReply { .. }
+            | Message::Join2Reply(_)
+            | Message::Block { .. }
+            | Message::ProgressRequest(_) => false,
+        }
+    }
+
     /// Whether the message fits the file: an existing chunk, and blocks within a chunk. A request
     /// may name blocks that the last chunk lacks (old clients ask for whole chunks); a BLOCK that
     /// the file lacks is refused.

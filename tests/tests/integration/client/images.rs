@@ -33,7 +33,10 @@ fn images_of_deployed_tools() {
         let (_folder, target) = target();
         let (result, status) = ground.load(2, &target, "");
         let report = result.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(of(&std::fs::read(&target).unwrap()), expected(name), "{name}");
+        let mut found = std::fs::read(&target).unwrap();
+        // The deployed tool restores a file with all of its last sector.
+        found.resize(found.len().next_multiple_of(512), 0);
+        assert_eq!(of(&found), expected(name), "{name}");
         assert_eq!((status.percent(), status.chunks_left()), (100, 0));
         let outcome = server.stop();
         let statistics = outcome.leaves[0].expect("LEAVE2 with statistics");
@@ -53,10 +56,13 @@ fn a_native_image_on_two_disks_of_its_size_at_once() {
     let poison = vec![0xa5; sample.bytes.len()];
     std::thread::scope(|scope| {
         for host in [2, 3] {
-            let (path, poison) = (folder.path().join(format!("disk{host}")), &poison);
-            let expected = sample.over(poison);
+            let path = folder.path().join(format!("disk{host}"));
+            std::fs::write(&path, &poison).unwrap();
+            // What stood in the first mebibyte is taken away before the first write.
+            let mut under = poison.clone();
+            under[..1 << 20].fill(0);
+            let expected = sample.over(&under);
             scope.spawn(move || {
-                std::fs::write(&path, poison).unwrap();
                 let (result, status) = ground.load(host, &path, "--in-place --verify -C 8");
                 let report = result.unwrap();
                 let Written::Image { whole, verified, .. } = &report.written else { panic!() };

@@ -3,6 +3,7 @@
 
 mod damage;
 mod images;
+mod network;
 mod silence;
 
 use clap::Parser;

@@ -71,7 +71,7 @@ pub enum ClientError {
         /// Who sent its first block the last time.
         sender: SocketAddr,
         /// What is wrong with it.
-        source: FormatError,
+        source: Box<FormatError>,
     },
 }
 

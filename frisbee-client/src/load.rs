@@ -87,5 +87,5 @@ fn config(args: &Args, socket: &GroupSocket, slots: u32) -> Config {
 /// Memory of the machine in bytes.
 fn machine_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }

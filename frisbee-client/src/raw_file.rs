@@ -43,7 +43,9 @@ pub(crate) fn load_file(
         move |chunk: &Chunk| {
             let bytes = part_of_file(chunk, geometry);
             let offset = geometry.offset(chunk.number, 0);
-            status.progress.time(Stage::Output, || disk.write_at(bytes, offset))
+            status
+                .progress
+                .time(Stage::Output, || disk.write_at(bytes, offset))
                 .map_err(LoadError::from)?;
             let len = u64::try_from(bytes.len()).unwrap_or(0);
             status.progress.done_bytes.fetch_add(len, Relaxed);

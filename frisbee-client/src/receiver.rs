@@ -116,7 +116,9 @@ impl<'a> Receiver<'a> {
                 Some(at) => at.since(now).min(WAIT_MAX),
                 None => WAIT_MAX,
             };
-            if let Arrived::Datagrams(_) = self.socket.receive(&mut self.batch, Some(wait.into()))? {
+            if let Arrived::Datagrams(_) =
+                self.socket.receive(&mut self.batch, Some(wait.into()))?
+            {
                 self.take_datagrams();
             }
         }
@@ -148,7 +150,9 @@ impl<'a> Receiver<'a> {
                 self.status.received.store(self.session.chunks_complete(), Relaxed);
                 let bytes = self.buffers.as_mut().and_then(|buffers| buffers.take(slot, chunk));
                 match bytes {
-                    Some(bytes) => self.hand_over(Work::Chunk(Chunk { number: chunk, bytes, sender })),
+                    Some(bytes) => {
+                        self.hand_over(Work::Chunk(Chunk { number: chunk, bytes, sender }))
+                    }
                     None => self.session.chunk_rejected(now, chunk),
                 }
             }

@@ -193,10 +193,8 @@ mod tests {
         status.set_joined(Joined { server, bytes: 3 << 20, chunks: 3 });
         status.done.store(2, Relaxed);
         let lines = steps.json(&status);
-        let events: Vec<_> = lines
-            .lines()
-            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap())
-            .collect();
+        let events: Vec<_> =
+            lines.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()).collect();
         assert_eq!(events[0]["event"], "joined");
         assert_eq!((&events[1]["percent"], &events[1]["chunks_left"]), (&json!(66), &json!(1)));
     }

@@ -91,6 +91,7 @@ impl<'a> Workers<'a> {
         let times = rejections.entry(number).or_default();
         *times += 1;
         if *times >= REJECTIONS_MAX {
+            let source = Box::new(source);
             return Err(ClientError::Rejected { chunk: number, times: *times, sender, source });
         }
         tracing::warn!(%sender, "a chunk was thrown away and is asked for again: {source}");

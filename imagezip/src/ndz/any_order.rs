@@ -4,11 +4,11 @@
 //! the refusal of what cannot be a part of it. What it never does: hold a region table, but of
 //! version 1, whose chunks have no bounds.
 
+use super::Version;
 use super::chain::{Chain, Span};
 use super::error::{FormatError, Place};
 use super::header::ChunkHeader;
 use super::image::check_same_image;
-use super::Version;
 use crate::sector_set::SectorSet;
 use crate::units::{SectorCount, SectorRange};
 use std::collections::BTreeMap;

@@ -93,8 +93,7 @@ impl Asking {
     /// True while chunk 0 is urgent and not complete.
     pub(super) fn awaits_first(&self, marks: &Marks) -> bool {
         let state = marks.state(0);
-        self.first_is_urgent
-            && matches!(state, Some(ChunkState::Wanted | ChunkState::Open(_)))
+        self.first_is_urgent && matches!(state, Some(ChunkState::Wanted | ChunkState::Open(_)))
     }
 
     /// A chunk is wanted again.
@@ -304,13 +303,7 @@ impl Asking {
         }
     }
 
-    fn ask_whole(
-        &mut self,
-        now: Instant,
-        chunk: u32,
-        delay: &Delay,
-        asks: &mut impl Extend<Ask>,
-    ) {
+    fn ask_whole(&mut self, now: Instant, chunk: u32, delay: &Delay, asks: &mut impl Extend<Ask>) {
         self.asked.insert(chunk, Asked { first_at: now, at: now, retries: 0, mine: true });
         self.mine += 1;
         self.due = self.due.min(now + delay.wait(Kind::Whole, 0));

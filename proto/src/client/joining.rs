@@ -54,11 +54,7 @@ impl Session {
         let Some(load) = &mut self.load else {
             self.load = Some(Load {
                 geometry,
-                marks: Marks::new(
-                    &geometry,
-                    self.config.slots,
-                    self.config.keep_slot_for_first,
-                ),
+                marks: Marks::new(&geometry, self.config.slots, self.config.keep_slot_for_first),
                 asking: Asking::new(geometry.chunks()),
                 sweeping: None,
             });

@@ -71,7 +71,12 @@ fn a_chunk_that_is_always_wrong_ends_the_load() {
 }
 
 /// A server that stops by itself after some blocks, and what it then is replaced by.
-fn replaced(ground: Ground, first: &Arc<Vec<u8>>, second: &Arc<Vec<u8>>, ids: [Option<[u8; 16]>; 2]) -> Result<Vec<u8>, ClientError> {
+fn replaced(
+    ground: Ground,
+    first: &Arc<Vec<u8>>,
+    second: &Arc<Vec<u8>>,
+    ids: [Option<[u8; 16]>; 2],
+) -> Result<Vec<u8>, ClientError> {
     let sent = Arc::new(AtomicU32::new(0));
     let mut setup = ground.setup(first);
     let counter = Arc::clone(&sent);

@@ -58,9 +58,8 @@ fn eight_clients_with_loss_and_one_that_comes_back() {
     let (folder, _) = target();
     let path = |number: usize| folder.path().join(format!("disk{number}"));
     let never = Interrupt::never();
-    let loads: Vec<_> = (1..8)
-        .map(|n| start(network.node(n), "239.192.9.9", &path(n), "-C 16", &never))
-        .collect();
+    let loads: Vec<_> =
+        (1..8).map(|n| start(network.node(n), "239.192.9.9", &path(n), "-C 16", &never)).collect();
     let stopped = Interrupt::never();
     let broken = start(network.node(8), "239.192.9.9", &path(8), "-C 16", &stopped);
     std::thread::sleep(std::time::Duration::from_millis(400));

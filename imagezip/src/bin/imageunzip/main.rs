@@ -11,8 +11,8 @@ use imagezip::disk::in_use::same_storage;
 use imagezip::disk::{FileDisk, WriteDisk};
 use imagezip::interrupt::{self, Interrupt};
 use imagezip::load::{
-    self, GrowingFile, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Place, Prepared,
-    Refusal, StreamError, Target, TargetOptions, load_stream,
+    self, GrowingFile, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Place, Prepared, Refusal,
+    StreamError, Target, TargetOptions, load_stream,
 };
 use imagezip::output::{Output, OutputError};
 use imagezip::progress::Progress;

@@ -145,7 +145,11 @@ impl WorkQueue {
         if self.sweep.is_some() {
             return Some(Instant::ZERO);
         }
-        self.entries.values().map(|e| e.ready).min()
+        let [repair, main, low] = &self.order;
+        if !main.is_empty() || !low.is_empty() {
+            return Some(Instant::ZERO); // only repairs wait for company
+        }
+        repair.iter().filter_map(|chunk| self.entries.get(chunk)).map(|e| e.ready).min()
     }
 
     /// The chunks that [`Self::take`] will come to, the nearest first, as things stand.

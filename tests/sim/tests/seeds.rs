@@ -92,12 +92,11 @@ fn a_slow_disk_delays_only_its_owner() {
 }
 
 #[test]
-fn one_deaf_ear_does_not_lower_the_automatic_rate_for_long() {
+fn one_deaf_ear_does_not_lower_the_automatic_rate() {
     let rate = RateConfig::Automatic { link: Some(1_000_000_000) };
     let quiet = others(&ten(rate, Vec::new(), [FAST; 10]));
     let bad = Link { loss: 400_000, ..Link::default() };
     let outcome = ten(rate, vec![(Instant::ZERO, Action::Link(0, bad))], [FAST; 10]);
     let with = others(&outcome);
-    println!("{with} us instead of {quiet}: {:?}", outcome.server);
-    assert!(with <= quiet * 2, "{with} us instead of {quiet}: {:?}", outcome.server);
+    assert!(with * 100 <= quiet * 125, "{with} us instead of {quiet}: {:?}", outcome.server);
 }

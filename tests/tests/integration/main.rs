@@ -9,6 +9,7 @@ mod fat;
 mod faults;
 mod fits;
 mod format;
+mod frisbee;
 mod frisbee_replay;
 mod large;
 mod mcast;

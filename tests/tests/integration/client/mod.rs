@@ -3,7 +3,7 @@
 
 mod damage;
 mod images;
-mod network;
+pub(crate) mod network;
 mod silence;
 
 use clap::Parser;

@@ -28,9 +28,15 @@ fn serve(node: &Node, group: &str, local: IpAddr, file: &Arc<Vec<u8>>, rate: u64
     node.enter(|| TestServer::start(setup))
 }
 
-type Loading = JoinHandle<Result<Report, ClientError>>;
+pub(crate) type Loading = JoinHandle<Result<Report, ClientError>>;
 
-fn start(node: &Node, group: &str, target: &Path, more: &str, interrupt: &Interrupt) -> Loading {
+pub(crate) fn start(
+    node: &Node,
+    group: &str,
+    target: &Path,
+    more: &str,
+    interrupt: &Interrupt,
+) -> Loading {
     let words = format!("frisbee-client -m {group} -i eth0 --threads 1 -T 60 {more}");
     let words: Vec<_> = words.split_whitespace().map(Into::into).collect();
     let args = Args::parse_from(words.into_iter().chain([target.as_os_str().to_owned()]));
@@ -38,7 +44,7 @@ fn start(node: &Node, group: &str, target: &Path, more: &str, interrupt: &Interr
     node.spawn(move || load(&args, &Status::new(), &interrupt))
 }
 
-fn sample(mebibytes: usize) -> (Vec<u8>, Arc<Vec<u8>>) {
+pub(crate) fn sample(mebibytes: usize) -> (Vec<u8>, Arc<Vec<u8>>) {
     let bytes = tests::rng::Rng::new(11).bytes(mebibytes << 20);
     let sample = Sample::whole(bytes);
     let image = sample.image(Version::Native, Codec::Zstd, 2);

@@ -24,7 +24,7 @@ const PORTS: RangeInclusive<u16> = 21_000..=21_999;
 const RATE: Option<u64> = Some(400_000_000);
 
 /// A server in threads of this process.
-struct Running {
+pub(crate) struct Running {
     started: Started,
     interrupt: Interrupt,
     waker: Waker,
@@ -34,7 +34,7 @@ struct Running {
 
 impl Running {
     /// Starts a server in the namespace of the calling thread.
-    fn start(file: &Path, network: &Network, settings: &Settings) -> Self {
+    pub(crate) fn start(file: &Path, network: &Network, settings: &Settings) -> Self {
         let image = Image::open(file, false, &Interrupt::never()).unwrap();
         let socket = network.open().unwrap();
         let server = Server::new(image, socket, settings).unwrap();
@@ -51,14 +51,14 @@ impl Running {
     }
 
     /// Ends it as a signal would.
-    fn stop(self) -> Summary {
+    pub(crate) fn stop(self) -> Summary {
         self.interrupt.set();
         self.waker.wake();
         self.wait()
     }
 
     /// Waits until it ends by itself.
-    fn wait(self) -> Summary {
+    pub(crate) fn wait(self) -> Summary {
         self.thread.join().unwrap()
     }
 }

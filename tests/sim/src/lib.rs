@@ -8,8 +8,10 @@
 pub mod client;
 pub mod deployed_client;
 pub mod deployed_server;
+mod faults;
 pub mod network;
 pub mod scenario;
 pub mod server;
+pub mod setup;
 pub mod table;
 pub mod world;

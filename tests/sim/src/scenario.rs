@@ -10,7 +10,8 @@ use proto::time::{Duration, Instant};
 
 use crate::client::Host;
 use crate::network::{Link, Network};
-use crate::world::{Action, Outcome, Setup, World};
+use crate::setup::{Action, Outcome, Setup};
+use crate::world::World;
 
 /// Faults stop at this time.
 const KIND_AT: Duration = Duration::from_secs(20);

@@ -6,7 +6,8 @@ use proto::time::{Duration, Instant};
 
 use crate::client::Host;
 use crate::network::Network;
-use crate::world::{Outcome, Setup, World};
+use crate::setup::{Outcome, Setup};
+use crate::world::World;
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]

@@ -7,92 +7,22 @@ use std::rc::Rc;
 
 use proto::client;
 use proto::client::Destination;
-use proto::geometry::Geometry;
 use proto::random::Random;
 use proto::server;
 use proto::server::Transmit;
 use proto::time::{Duration, Instant};
 use proto::wire::{self, CONTROL_LEN_MAX};
 
-use crate::client::{Client, Host};
+use crate::client::Client;
 use crate::network::{Link, Network};
 use crate::server::Server;
+use crate::setup::{Action, Outcome, Setup};
 
-const PORT: u16 = 7000;
-const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 1, 1));
-
-/// Something that is planned to happen to the world at a time.
-#[derive(Clone, Copy, Debug)]
-pub enum Action {
-    /// A client loses everything and starts anew after this long.
-    Crash(usize, Duration),
-    /// The server stops.
-    ServerStops,
-    /// A server starts, knowing nothing.
-    ServerStarts,
-    /// A client's connection changes.
-    Link(usize, Link),
-    /// A stranger asks for blocks at random, this many times.
-    Forge(u32),
-    /// A stranger sends noise, this many datagrams.
-    Noise(u32),
-    /// The network becomes perfect but for its delay, connections too.
-    Kind,
-}
-
-/// Everything a run is made from.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Decides everything random.
-    pub seed: u64,
-    /// The file.
-    pub geometry: Geometry,
-    /// The server's settings; addresses are filled in.
-    pub rate: server::RateConfig,
-    /// Bytes that the network adds to a datagram; stands for large blocks.
-    pub overhead_bytes: u32,
-    /// True for the model of a deployed server.
-    pub deployed_server: bool,
-    /// The clients.
-    pub hosts: Vec<Host>,
-    /// The network.
-    pub network: Network,
-    /// What happens.
-    pub actions: Vec<(Instant, Action)>,
-    /// A run that takes longer has failed.
-    pub limit: Instant,
-    /// Print every event.
-    pub trace: bool,
-}
-
-/// What came of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Hash of all events.
-    pub hash: u64,
-    /// Events.
-    pub events: u64,
-    /// Blocks the server sent.
-    pub blocks_sent: u64,
-    /// ... before the last client started.
-    pub blocks_sent_before_last_start: u64,
-    /// When the last client finished.
-    pub end: Instant,
-    /// For each client how long it took; `None` for one that did not finish.
-    pub spans: Vec<Option<Duration>>,
-    /// Requests of each client.
-    pub requests: Vec<u64>,
-    /// Blocks that arrived at our clients and were of no use, and those for which no buffer was
-    /// free.
-    pub useless: (u64, u64),
-    /// Why clients ended badly.
-    pub failures: Vec<String>,
-    /// The server's counters, if ours.
-    pub server: Option<server::Counters>,
-}
+pub(crate) const PORT: u16 = 7000;
+pub(crate) const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 1, 1));
 
 #[derive(Debug)]
-enum Happening {
+pub(crate) enum Happening {
     /// Blocks reach everybody, unless lost.
     Burst {
         chunk: u32,
@@ -120,7 +50,7 @@ enum Happening {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Target {
+pub(crate) enum Target {
     Everybody,
     Server,
     Client(usize),
@@ -147,20 +77,20 @@ impl Ord for Entry {
 
 /// A run in progress.
 pub struct World {
-    setup: Setup,
-    now: Instant,
+    pub(crate) setup: Setup,
+    pub(crate) now: Instant,
     sequence: u64,
     heap: BinaryHeap<Reverse<Entry>>,
-    random: Random,
-    network: Network,
-    image: Rc<[u8]>,
-    server: Option<Server>,
-    server_timer: Option<Instant>,
-    server_runs: u64,
-    server_address: SocketAddr,
-    clients: Vec<Client>,
+    pub(crate) random: Random,
+    pub(crate) network: Network,
+    pub(crate) image: Rc<[u8]>,
+    pub(crate) server: Option<Server>,
+    pub(crate) server_timer: Option<Instant>,
+    pub(crate) server_runs: u64,
+    pub(crate) server_address: SocketAddr,
+    pub(crate) clients: Vec<Client>,
     outcome: Outcome,
-    last_start: Instant,
+    pub(crate) last_start: Instant,
 }
 
 impl World {
@@ -213,7 +143,7 @@ impl World {
         world
     }
 
-    fn start_server(&mut self) {
+    pub(crate) fn start_server(&mut self) {
         self.server_runs += 1;
         let mut config =
             server::Config::new(self.setup.geometry, GROUP, PORT, self.server_address.ip());
@@ -224,7 +154,7 @@ impl World {
         self.server = Some(Server::new(config, self.setup.deployed_server));
     }
 
-    fn plan(&mut self, at: Instant, what: Happening) {
+    pub(crate) fn plan(&mut self, at: Instant, what: Happening) {
         self.sequence += 1;
         self.heap.push(Reverse(Entry(at.max(self.now), self.sequence, what)));
     }
@@ -332,7 +262,7 @@ impl World {
         }
     }
 
-    fn block(&self, chunk: u32, block: u32) -> Vec<u8> {
+    pub(crate) fn block(&self, chunk: u32, block: u32) -> Vec<u8> {
         let g = &self.setup.geometry;
         let srcip = wire::source_ip_field(self.server_address.ip());
         let header = wire::encode_block_header(srcip, chunk, block, g.block_size());
@@ -402,7 +332,7 @@ impl World {
     }
 
     /// Sends a message to the group or one address; a lossy way to the server is drawn here.
-    fn send(&mut self, from: SocketAddr, to: Target, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, from: SocketAddr, to: Target, bytes: &[u8]) {
         let network = self.network;
         if network.is_plain() {
             if to == Target::Everybody && from != self.server_address {
@@ -541,82 +471,6 @@ impl World {
         }
     }
 
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Crash(i, pause) => {
-                let seed = self.random.next_u64();
-                let start = self.now + pause;
-                let Some(client) = self.clients.get_mut(i) else { return };
-                if !client.alive || client.finished.is_some() {
-                    return;
-                }
-                let id = u32::try_from(seed >> 32).unwrap_or(0);
-                let config = client::Config::new(GROUP, PORT, client.address.ip(), id, seed);
-                let mut fresh =
-                    Client::new(client.host, config, client.address, self.setup.geometry);
-                fresh.link = client.link;
-                fresh.may_reject = client.may_reject;
-                fresh.life = client.life + 1;
-                let life = fresh.life;
-                *client = fresh;
-                self.plan(start, Happening::ClientStarts(i, life));
-            }
-            Action::ServerStops => self.server = None,
-            Action::ServerStarts => {
-                if self.server.is_none() {
-                    self.start_server();
-                }
-            }
-            Action::Link(i, link) => {
-                if let Some(client) = self.clients.get_mut(i) {
-                    client.link = link;
-                }
-            }
-            Action::Forge(count) => self.forge(count),
-            Action::Noise(count) => {
-                let from = SocketAddr::from(([10, 0, 0, 67], PORT));
-                for _ in 0..count {
-                    let mut bytes = self.block(0, 0);
-                    for _ in 0..self.random.below(8) {
-                        flip_bit(&mut bytes, self.random.next_u64() | 1);
-                    }
-                    self.send(from, Target::Everybody, &bytes);
-                }
-            }
-            Action::Kind => {
-                self.network = Network { delay: self.network.delay, ..Network::default() };
-                for client in &mut self.clients {
-                    client.link = Link::default();
-                }
-                if self.server.is_none() {
-                    self.start_server();
-                }
-            }
-        }
-    }
-
-    fn forge(&mut self, count: u32) {
-        let from = SocketAddr::from(([10, 0, 0, 66], PORT));
-        let srcip = wire::source_ip_field(from.ip());
-        let g = self.setup.geometry;
-        let mut buffer = [0; CONTROL_LEN_MAX];
-        for _ in 0..count {
-            let chunk = u32::try_from(self.random.below(u64::from(g.chunks()) + 1)).unwrap_or(0);
-            let message = match self.random.chance(500_000) {
-                true => wire::Message::Request { chunk, first: 0, count: g.blocks_per_chunk() },
-                false => wire::Message::PartialRequest {
-                    chunk,
-                    retries: 3,
-                    wanted: proto::block_set::BlockSet::first(g.blocks_per_chunk()),
-                },
-            };
-            let datagram = wire::Datagram { srcip, message };
-            let len = wire::encode(&datagram, &mut buffer).unwrap_or(0);
-            let bytes = buffer.get(..len).unwrap_or(&[]).to_vec();
-            self.send(from, Target::Everybody, &bytes);
-        }
-    }
-
     fn finish(mut self) -> Result<Outcome, String> {
         self.outcome.end = self.now;
         for client in &self.clients {
@@ -655,7 +509,7 @@ fn byte_at(offset: u64) -> u8 {
 }
 
 /// Flips the bit that `flip` chooses; none for 0.
-fn flip_bit(bytes: &mut [u8], flip: u64) {
+pub(crate) fn flip_bit(bytes: &mut [u8], flip: u64) {
     let len = u64::try_from(bytes.len()).unwrap_or(1).max(1);
     let at = usize::try_from((flip >> 3) % len).unwrap_or(0);
     if flip != 0

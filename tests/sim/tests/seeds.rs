@@ -6,8 +6,9 @@ use proto::time::{Duration, Instant};
 use sim::client::Host;
 use sim::network::{Link, Network};
 use sim::scenario;
+use sim::setup::{Action, Outcome, Setup};
 use sim::table::{self, Case};
-use sim::world::{Action, Outcome, Setup, World};
+use sim::world::World;
 
 #[test]
 fn everybody_finishes_in_every_world() {

@@ -128,3 +128,32 @@ fn multicast_broadcast_and_unicast_work_across_a_switch() {
         assert_eq!((summary.clients.len(), unicast), (3, 1), "{address}: {summary:?}");
     }
 }
+
+#[test]
+fn losses_of_each_client_are_repaired_for_less_than_a_second_file() {
+    let Some(switch) = Switch::new(6) else { return };
+    let (file, bytes) = random_file(10, 8 << 20);
+    let group: IpAddr = "239.192.70.86".parse().unwrap();
+    let server_at = switch.node(0);
+    let network = on_eth0(server_at, group);
+    let settings = Settings { bits_per_sec: Some(200_000_000), ..settings() };
+    let server = server_at.enter(|| Running::start(file.path(), &network, &settings));
+    for (number, per_mille) in [(2, 10), (3, 10), (4, 10), (5, 100)] {
+        switch.drop_received(number, per_mille);
+    }
+    let barrier = &Barrier::new(5);
+    thread::scope(|scope| {
+        for number in 1..6 {
+            let (node, eth0, bytes) = (switch.node(number), &network.interface, &bytes);
+            scope.spawn(move || {
+                let socket = node.enter(|| raw_client::open(group, 7000, eth0).unwrap());
+                let id = u32::try_from(number).unwrap();
+                assert!(load(&socket, JoinKind::Image, id, barrier).bytes == *bytes, "{id}");
+            });
+        }
+    });
+    let summary = server.stop();
+    assert_eq!((summary.loading, summary.clients.len()), (0, 5), "{summary:?}");
+    assert!(summary.totals.blocks_sent < 2 * summary.image_blocks, "{summary:?}");
+    assert!(summary.totals.blocks_repeated > 0, "{summary:?}");
+}

@@ -67,8 +67,9 @@ impl Running {
 fn own_address(first: u8, second: u8) -> Ipv4Addr {
     static TESTS: AtomicU32 = AtomicU32::new(0);
     let number = TESTS.fetch_add(1, Ordering::Relaxed);
-    let [.., a, b] = std::process::id().wrapping_mul(31).wrapping_add(number).to_be_bytes();
-    Ipv4Addr::new(first, second, a, b.clamp(1, 250))
+    let number = std::process::id().wrapping_mul(31).wrapping_add(number);
+    let part = |number: u32| u8::try_from(number % 250 + 1).unwrap();
+    Ipv4Addr::new(first, second, part(number / 250), part(number))
 }
 
 /// A group of this test's own on the loopback interface.

@@ -101,7 +101,7 @@ pub(crate) struct Args {
     pub(crate) multicast_loop: bool,
 
     /// Memory for chunks that are read ahead
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = parse_memory)]
     pub(crate) cache: u64,
 
     /// Serve a broken image, as a plain file

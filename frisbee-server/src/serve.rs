@@ -38,7 +38,7 @@ const SLEEP_MIN: Duration = Duration::from_micros(50);
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
 /// While blocks go out without a pause, requests are looked for this often.
-const RECEIVE_INTERVAL: Duration = Duration::from_micros(50);
+const RECEIVE_INTERVAL: Duration = Duration::from_micros(250);
 
 /// A complaint of one kind is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

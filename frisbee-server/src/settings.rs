@@ -37,7 +37,7 @@ impl Default for Settings {
             idle_exit: IdleExit::After(IDLE_DEFAULT),
             keep_alive: None,
             unicast: false,
-            cache_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
         }
     }
 }

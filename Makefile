@@ -20,8 +20,9 @@ test: packages ## run every test (a few minutes; some need root and say so)
 	$(CARGO) test --workspace
 
 .PHONY: demo
-demo: packages ## make a disk, save it, restore it, prove that nothing is missing (about 3 minutes)
-	$(CARGO) build --release --package imagezip --package xtask --bins
+demo: packages ## save a disk, restore it, serve it to three clients, prove that nothing is missing
+	$(CARGO) build --release --bins --package imagezip --package frisbee-server \
+		--package frisbee-client --package xtask
 	$(CARGO) run --release --quiet --package xtask -- demo
 
 .PHONY: bench

@@ -1,10 +1,12 @@
-//! The demo: a disk with this machine's own files is saved, restored twice, and compared.
+//! The demo: a disk with this machine's own files is saved, restored twice, served to several
+//! clients at once, and compared each time.
 //!
 //! Each step has a module and prints what it does. Everything happens in one directory below
 //! `target`, which is removed at the end. No root is needed.
 
 mod disk;
 mod files;
+mod multicast;
 mod prove;
 mod restore;
 mod save;
@@ -37,6 +39,12 @@ pub(crate) fn run() -> Result<()> {
     step("Restore it on a larger disk: the GPT has to move to its end");
     let larger = restore::onto_blank(&work, &image, "larger.raw", made.bytes + (1 << 30))?;
     prove::moved(&larger, &same, &made)?;
+
+    step("Serve it, and load it on three clients at once by multicast");
+    for disk in multicast::load(&work, &image)? {
+        prove::same_disk(&disk, &same)?;
+        std::fs::remove_file(&disk)?;
+    }
 
     step("Done");
     say("Nothing is missing, and everything is where it belongs.");

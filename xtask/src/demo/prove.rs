@@ -37,6 +37,13 @@ pub(super) fn moved(moved: &Path, restored: &Path, made: &Disk) -> Result<()> {
     Ok(())
 }
 
+/// Proves that a client's disk is, byte for byte, the disk that was restored from the image.
+pub(super) fn same_disk(disk: &Path, restored: &Path) -> Result<()> {
+    run("cmp", &[disk, restored])?;
+    say("client's disk: every byte as on the first disk");
+    Ok(())
+}
+
 /// The whole table, backup and checksums, at the disk's own end. sgdisk exits with 0 even when it
 /// finds problems.
 fn check_table(disk: &Path) -> Result<()> {

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// Tools, and the Debian packages they come from.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 10] = [
+    ("cmp", "diffutils"),
     ("sfdisk", "fdisk"),
     ("sgdisk", "gdisk"),
     ("mkfs.ext4", "e2fsprogs"),

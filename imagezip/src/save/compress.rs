@@ -4,8 +4,9 @@
 //! were compressed apart, and the piece that straddles the end of a chunk is cut: what fits goes
 //! into this chunk, the rest begins the next one and must be decodable without the first part.
 //! - zstd: a piece is one frame; both halves of a cut piece are compressed again.
-//! - zlib: a piece is a run of deflate blocks with a sync flush each 32 KiB of input. Deflate looks
-//!   back 32 KiB at most, so after a cut only the first 32 KiB of the rest are compressed again.
+//! - zlib: a piece is a run of deflate blocks with a sync flush each 64 KiB of input. Deflate looks
+//!   back 32 KiB at most, so after a cut only the blocks that begin less than that behind it are
+//!   compressed again.
 //! - stored: cut anywhere.
 
 use super::piece::Piece;
@@ -13,8 +14,11 @@ use crate::ndz::Codec;
 use flate2::{Compress, Compression, FlushCompress};
 use thiserror::Error;
 
-/// Input bytes between two places where a deflated piece can be cut: deflate's window (RFC 1951).
-const DEFLATE_STEP: usize = 32 << 10;
+/// How far deflate looks back (RFC 1951).
+const DEFLATE_WINDOW: usize = 32 << 10;
+
+/// Input bytes between two places where a deflated piece can be cut without more ado.
+const DEFLATE_STEP: usize = 64 << 10;
 
 /// A zstd piece is not cut for less room than this; it is left to the padding (1 % of a chunk).
 const ZSTD_ROOM_MIN: usize = 10 << 10;
@@ -120,13 +124,7 @@ impl Compressor {
                 let bytes = packed.data().get(..data_len).unwrap_or_default().to_vec();
                 (data_len > 0).then_some(Head { data_len, bytes })
             }
-            Self::Zlib(_) => {
-                let fitting = packed.marks.iter().rev().find(|(_, end)| *end <= room);
-                fitting.map(|(data_len, end)| {
-                    let bytes = packed.bytes.get(..*end).unwrap_or_default().to_vec();
-                    Head { data_len: *data_len, bytes }
-                })
-            }
+            Self::Zlib(_) => self.zlib_head(packed, room)?,
             Self::Zstd(context) => zstd_head(context, packed, room)?,
         };
         if let Some(head) = &head {
@@ -135,14 +133,35 @@ impl Compressor {
         Ok(head)
     }
 
+    /// Takes the blocks that fit into `room` bytes, and a part of the next one, compressed anew.
+    fn zlib_head(&mut self, packed: &Packed, room: usize) -> Result<Option<Head>, CompressError> {
+        let fitting = packed.marks.iter().rev().find(|(_, end)| *end <= room);
+        let (mut data_len, end) = fitting.copied().unwrap_or((0, 0));
+        let mut bytes = packed.bytes.get(..end).unwrap_or_default().to_vec();
+        if let Some((next_data, next_end)) = packed.marks.iter().find(|(len, _)| *len > data_len) {
+            // What should fit if the block compressed evenly, less a little.
+            let left = room - end;
+            let even = (next_data - data_len).saturating_mul(left) / (next_end - end).max(1);
+            let part = even / 16 * 15 / CUT_GRID * CUT_GRID;
+            let data = packed.data().get(data_len..data_len + part).unwrap_or_default();
+            let mut more = Vec::new();
+            self.append(data, &mut more)?;
+            if more.len() <= left {
+                bytes.append(&mut more);
+                data_len += data.len();
+            }
+        }
+        Ok((data_len > 0).then_some(Head { data_len, bytes }))
+    }
+
     /// Removes the first `data_len` bytes of data and makes the rest stand alone.
     fn take_off(&mut self, packed: &mut Packed, data_len: usize) -> Result<(), CompressError> {
         packed.start += data_len;
         if matches!(self, Self::Zlib(_)) {
             let marks = std::mem::take(&mut packed.marks);
-            let kept = marks.iter().find(|(from, _)| *from > data_len);
+            let kept = marks.iter().find(|(from, _)| *from >= data_len + DEFLATE_WINDOW);
             if let Some((from, at)) = kept {
-                // The block after the cut looked back over it: compress it again, keep the others.
+                // Blocks that looked back over the cut are compressed again, the others kept.
                 let first = packed.data().get(..from - data_len).unwrap_or_default();
                 let mut bytes = Vec::with_capacity(packed.bytes.len());
                 let mut new_marks = self.append(first, &mut bytes)?;

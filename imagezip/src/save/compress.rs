@@ -218,8 +218,9 @@ fn deflate_step(
     out: &mut Vec<u8>,
 ) -> Result<(), CompressError> {
     loop {
-        // Stored blocks are the worst case: 5 bytes each 16 KiB or so, and the flush marker.
-        out.reserve(step.len() + step.len() / 1024 + 64);
+        // More than the worst case, 9 bits a byte: a call that fills its room ends a flush with a
+        // second marker, and the image would depend on how large the buffer happened to be.
+        out.reserve(step.len() + step.len() / 4 + 1024);
         let before = deflate.total_in();
         deflate
             .compress_vec(step, out, FlushCompress::Sync)

@@ -6,7 +6,7 @@
 //! know a filesystem.
 
 use crate::disk::{DiskError, ReadDisk, Window};
-use crate::fs::{self, Allocation, Filesystem};
+use crate::fs::{self, Filesystem};
 use crate::partition::{self, Partition, Scheme, Table};
 use crate::sector_set::SectorSet;
 use crate::units::{Sector, SectorCount, SectorRange};
@@ -293,11 +293,16 @@ fn examine(
         Ok(filesystem) => judge(filesystem, range),
         Err(error) => (None, Verdict::WholeDoubtful(error.to_string())),
     };
-    if let (Verdict::WholeDoubtful(reason), true) = (&verdict, options.strict) {
-        return Err(PlanError::Strict { what: name(partition), reason: reason.clone() });
+    if options.strict
+        && let Some((what, reason)) = doubt(partition, filesystem.as_ref(), &verdict)
+    {
+        return Err(PlanError::Strict { what, reason });
     }
     let kept = match (&verdict, &mut filesystem) {
-        (Verdict::Allocated, Some(found)) => kept_of(found, range),
+        (Verdict::Allocated, Some(found)) => {
+            let by = range.start().distance_from(Sector::ZERO).unwrap_or_default();
+            found.take_kept(range.count()).shift(by)
+        }
         _ => whole,
     };
     Ok((item(filesystem, verdict, &kept), kept))
@@ -305,29 +310,24 @@ fn examine(
 
 fn judge(filesystem: Option<Filesystem>, range: SectorRange) -> (Option<Filesystem>, Verdict) {
     let Some(found) = filesystem else { return (None, Verdict::WholeUnknown) };
-    let verdict = match &found.allocation {
-        Allocation::Unsupported { reason } => Verdict::WholeDoubtful(reason.clone()),
-        Allocation::Corrupt(corrupt) => Verdict::WholeDoubtful(corrupt.to_string()),
-        Allocation::Known(_) if found.size > range.count() => Verdict::WholeDoubtful(format!(
-            "the filesystem says it has {} sectors, the partition has {}",
-            found.size,
-            range.count()
-        )),
-        Allocation::Known(_) => Verdict::Allocated,
-    };
-    (Some(found), verdict)
+    let doubt = found.doubt(range.count());
+    (Some(found), doubt.map_or(Verdict::Allocated, Verdict::WholeDoubtful))
 }
 
-/// The allocated sectors as the disk counts them, and whatever lies behind the filesystem in its
-/// partition. Takes the set out of `found`: it can be large, and is needed once.
-fn kept_of(found: &mut Filesystem, range: SectorRange) -> SectorSet {
-    let Allocation::Known(set) = &mut found.allocation else {
-        return SectorSet::from_range(range);
-    };
-    let set = std::mem::take(set);
-    let by = range.start().distance_from(Sector::ZERO).unwrap_or_default();
-    let end = range.start().checked_add(found.size).unwrap_or(range.end());
-    set.shift(by).union(&SectorSet::from_range(range.after(end)))
+/// What `--strict` refuses: all of it, or one of its volumes, would be kept whole for a doubt.
+fn doubt(
+    partition: Option<&Partition>,
+    filesystem: Option<&Filesystem>,
+    verdict: &Verdict,
+) -> Option<(String, String)> {
+    let what = name(partition);
+    if let Verdict::WholeDoubtful(reason) = verdict {
+        return Some((what, reason.clone()));
+    }
+    filesystem?
+        .volumes
+        .iter()
+        .find_map(|volume| Some((format!("{what}, {}", volume.name), volume.doubt()?.to_owned())))
 }
 
 fn check_exists(table: &Table, number: u32) -> Result<(), PlanError> {

@@ -8,7 +8,7 @@
 //!
 //! To add a reader: write a module with a function of type [`Reader`], add its `mod` line and its
 //! line in `READERS`; one that heeds [`ProbeOptions`] is a [`ReaderWithOptions`] and goes into
-//! `READERS_WITH_OPTIONS`.
+//! `READERS_WITH_OPTIONS`; one that holds volumes is a [`Container`] and goes into `CONTAINERS`.
 
 mod bit_runs;
 pub mod btrfs;
@@ -20,11 +20,14 @@ pub mod ntfs;
 mod options;
 mod refusal;
 pub mod swap;
+mod volume;
 pub mod xfs;
 
 pub use options::ProbeOptions;
+pub use volume::{Volume, VolumeVerdict, examine as examine_volume};
 
 use crate::disk::{DiskError, ReadDisk};
+use crate::partition::{self, Scheme};
 use crate::sector_set::SectorSet;
 use crate::units::{Sector, SectorCount};
 use std::fmt;
@@ -44,6 +47,9 @@ pub struct Filesystem {
     pub size: SectorCount,
     /// Which of its sectors are in use.
     pub allocation: Allocation,
+    /// What it holds, when it is a container of volumes: a line for each. Its own map is the union
+    /// of theirs and of what describes them.
+    pub volumes: Vec<Volume>,
 }
 
 /// Which sectors of a filesystem are in use, counted from its start.
@@ -94,6 +100,19 @@ const READERS: &[Reader] = &[btrfs::probe, ext::probe, swap::probe, xfs::probe];
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] = &[exfat::probe, fat::probe, ntfs::probe];
 
+/// Recognises a partition that holds volumes, and asks the readers about each of them.
+pub(crate) struct Container {
+    /// Its name as people know it.
+    pub(crate) name: &'static str,
+    /// Whether the content bears its mark, sound or not.
+    pub(crate) is_marked: fn(&dyn ReadDisk) -> Result<bool, DiskError>,
+    /// Reads it; whatever [`Self::is_marked`] is true for, it claims.
+    pub(crate) probe: ReaderWithOptions,
+}
+
+/// Containers. They are looked into in partitions, not inside each other.
+const CONTAINERS: &[Container] = &[];
+
 /// Asks every reader; `None` when none knows the content of `disk`, which is one partition (or a
 /// whole disk without a table).
 ///
@@ -117,11 +136,60 @@ pub fn probe_with(
     disk: &dyn ReadDisk,
     options: ProbeOptions,
 ) -> Result<Option<Filesystem>, DiskError> {
+    let mut claims = contents(disk, options)?;
+    for container in CONTAINERS {
+        claims.extend((container.probe)(disk, options)?);
+    }
+    Ok(judge(claims))
+}
+
+/// What a volume inside a partition holds. Containers of volumes are not looked into again. A
+/// partition table, as on the disk of a virtual machine, is a reason to keep all: a filesystem may
+/// have stood there before it.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub(crate) fn probe_volume(
+    disk: &dyn ReadDisk,
+    options: ProbeOptions,
+) -> Result<Option<Filesystem>, DiskError> {
+    let table = partition::read(disk)?;
+    if table.scheme != Scheme::None || table.problem.is_some() {
+        let reason = "it has a partition table, as the disk of a virtual machine has; save it from \
+                      inside the machine for a small image";
+        return Ok(Some(whole("partition table", disk, reason.into())));
+    }
+    let mut claims = contents(disk, options)?;
+    for container in CONTAINERS {
+        if (container.is_marked)(disk)? {
+            let reason =
+                format!("it is {} inside a volume, which is not looked into", container.name);
+            claims.push(whole(container.name, disk, reason));
+        }
+    }
+    Ok(judge(claims))
+}
+
+/// Claims of all readers but those of containers.
+fn contents(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Vec<Filesystem>, DiskError> {
     let mut claims = ask(READERS, disk)?;
     for reader in READERS_WITH_OPTIONS {
         claims.extend(reader(disk, options)?);
     }
-    Ok(judge(claims))
+    Ok(claims)
+}
+
+/// Something recognised on all of `disk` that is kept whole.
+fn whole(name: &'static str, disk: &dyn ReadDisk, reason: String) -> Filesystem {
+    Filesystem {
+        name,
+        label: None,
+        uuid: None,
+        features: Vec::new(),
+        size: disk.sectors(),
+        allocation: Allocation::Unsupported { reason },
+        volumes: Vec::new(),
+    }
 }
 
 fn ask(readers: &[Reader], disk: &dyn ReadDisk) -> Result<Vec<Filesystem>, DiskError> {
@@ -150,6 +218,7 @@ fn ambiguous(claims: &[Filesystem]) -> Filesystem {
         features: names.into_iter().map(String::from).collect(),
         size: claims.iter().map(|claim| claim.size).max().unwrap_or_default(),
         allocation: Allocation::Unsupported { reason },
+        volumes: Vec::new(),
     }
 }
 
@@ -166,6 +235,7 @@ mod tests {
             features: Vec::new(),
             size: SectorCount::from_u32(sectors),
             allocation: Allocation::Known(SectorSet::empty()),
+            volumes: Vec::new(),
         }
     }
 

@@ -107,6 +107,7 @@ fn read(disk: &dyn ReadDisk, page: u64, kind: Kind) -> Result<Filesystem, DiskEr
         features: vec![format!("{}k pages", page >> 10)],
         size: SectorCount::whole_in_bytes(bytes).unwrap_or_default(),
         allocation: settle(outcome)?,
+        volumes: Vec::new(),
     })
 }
 

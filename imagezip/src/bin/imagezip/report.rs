@@ -4,6 +4,7 @@
 use crate::args::{Args, Encoding};
 use imagezip::cli::{print, say};
 use imagezip::disk::ReadDisk;
+use imagezip::fs::{Volume, VolumeVerdict};
 use imagezip::ndz::CHUNK_SIZE;
 use imagezip::partition::Scheme;
 use imagezip::plan::{PlanItem, SavePlan, Verdict};
@@ -36,6 +37,12 @@ impl Report<'_> {
         for item in &self.plan.items {
             if let Verdict::WholeDoubtful(reason) = &item.verdict {
                 say(format_args!("imagezip: warning: {} kept whole: {reason}", item.what()));
+            }
+            for volume in volumes(item) {
+                if let Some(reason) = volume.doubt() {
+                    let (what, name) = (item.what(), &volume.name);
+                    say(format_args!("imagezip: warning: {what}, {name} kept whole: {reason}"));
+                }
             }
         }
     }
@@ -217,7 +224,57 @@ fn item_text(item: &PlanItem) -> String {
             text += &format!(" \"{label}\"");
         }
     }
-    text + &format!(": {}\n", verdict_text(item))
+    text += &format!(": {}\n", verdict_text(item));
+    volumes(item).iter().for_each(|volume| text += &volume_text(volume));
+    text
+}
+
+/// The volumes in a partition that is a container of them.
+fn volumes(item: &PlanItem) -> &[Volume] {
+    item.filesystem.as_ref().map(|found| found.volumes.as_slice()).unwrap_or_default()
+}
+
+fn volume_text(volume: &Volume) -> String {
+    let size = HumanBytes(volume.size.bytes());
+    let mut text = format!("    {}: {size} ({})", volume.name, volume.kind);
+    if let Some(name) = volume.filesystem {
+        text += &format!(", {name}");
+    }
+    if let Some(label) = &volume.label {
+        text += &format!(" \"{label}\"");
+    }
+    let kept = HumanBytes(volume.kept.bytes());
+    let free = volume.size.checked_sub(volume.kept).unwrap_or_default();
+    text + &match &volume.verdict {
+        VolumeVerdict::Allocated => {
+            format!(": {kept} kept, {} free left out\n", HumanBytes(free.bytes()))
+        }
+        VolumeVerdict::WholeUnknown => format!(": {kept} kept: all of it, no known filesystem\n"),
+        VolumeVerdict::WholeDoubtful(reason) => {
+            format!(": {kept} kept: all of it, because {reason}\n")
+        }
+    }
+}
+
+fn volume_json(volume: &Volume) -> Value {
+    let verdict = match &volume.verdict {
+        VolumeVerdict::Allocated => "allocated",
+        VolumeVerdict::WholeUnknown => "whole-unknown",
+        VolumeVerdict::WholeDoubtful(_) => "whole-doubtful",
+    };
+    json!({
+        "name": volume.name,
+        "kind": volume.kind,
+        "sectors": volume.size.get(),
+        "filesystem": volume.filesystem.map(|name| json!({
+            "name": name,
+            "label": volume.label,
+            "features": volume.features,
+        })),
+        "verdict": verdict,
+        "reason": volume.doubt(),
+        "kept_bytes": volume.kept.bytes(),
+    })
 }
 
 fn item_json(item: &PlanItem) -> Value {
@@ -244,6 +301,7 @@ fn item_json(item: &PlanItem) -> Value {
         "first_sector": item.range.start().get(),
         "sectors": item.range.count().get(),
         "filesystem": filesystem,
+        "volumes": volumes(item).iter().map(volume_json).collect::<Vec<_>>(),
         "verdict": verdict,
         "reason": reason,
         "kept_bytes": item.kept.bytes(),

@@ -47,6 +47,7 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
         features: superblock.features().names(),
         size: SectorCount::whole_in_bytes(raw.dev_item.total_bytes.get()).unwrap_or_default(),
         allocation: settle(allocated(disk, &superblock))?,
+        volumes: Vec::new(),
     }))
 }
 

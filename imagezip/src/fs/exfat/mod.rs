@@ -40,6 +40,7 @@ pub fn probe(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Option<Filesy
         features: Vec::new(),
         size: boot.claimed_bytes().and_then(SectorCount::whole_in_bytes).unwrap_or_default(),
         allocation: Allocation::Known(SectorSet::empty()),
+        volumes: Vec::new(),
     };
     found.allocation = settle(allocated(disk, &boot, options, &mut found))?;
     Ok(Some(found))

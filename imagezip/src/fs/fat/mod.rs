@@ -40,6 +40,7 @@ pub fn probe(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Option<Filesy
         features,
         size: SectorCount::whole_in_bytes(boot.claimed_bytes()).unwrap_or_default(),
         allocation,
+        volumes: Vec::new(),
     }))
 }
 

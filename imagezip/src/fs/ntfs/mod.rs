@@ -55,6 +55,7 @@ pub fn probe(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Option<Filesy
         features: Vec::new(),
         size: SectorCount::whole_in_bytes(bytes).unwrap_or_default(),
         allocation: Allocation::Known(SectorSet::empty()),
+        volumes: Vec::new(),
     };
     found.allocation = settle(allocated(disk, &boot, options, &mut found))?;
     Ok(Some(found))

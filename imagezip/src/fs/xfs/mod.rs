@@ -46,6 +46,7 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
         features: superblock.features().names(),
         size: superblock.claimed_bytes().and_then(SectorCount::whole_in_bytes).unwrap_or_default(),
         allocation: settle(allocated(disk, &superblock))?,
+        volumes: Vec::new(),
     }))
 }
 

@@ -20,6 +20,7 @@ pub mod ntfs;
 mod options;
 mod refusal;
 pub mod swap;
+pub mod ufs;
 mod volume;
 pub mod xfs;
 
@@ -98,7 +99,8 @@ pub type ReaderWithOptions =
 const READERS: &[Reader] = &[btrfs::probe, ext::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
-const READERS_WITH_OPTIONS: &[ReaderWithOptions] = &[exfat::probe, fat::probe, ntfs::probe];
+const READERS_WITH_OPTIONS: &[ReaderWithOptions] =
+    &[exfat::probe, fat::probe, ntfs::probe, ufs::probe];
 
 /// Recognises a partition that holds volumes, and asks the readers about each of them.
 pub(crate) struct Container {

@@ -6,6 +6,7 @@
 
 pub mod content;
 pub mod damaged;
+pub mod foreign;
 pub mod image_file;
 pub mod independent;
 pub mod mount;
@@ -17,3 +18,4 @@ pub mod rng;
 pub mod samples;
 pub mod test_server;
 pub mod tools;
+pub mod ufs;

@@ -18,4 +18,5 @@ mod partition;
 mod roundtrip;
 mod server;
 mod swap;
+mod ufs;
 mod xfs;

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::content::{Tree, churn, populate, read_tree};
+use tests::foreign;
 use tests::image_file::{self, ImageFile};
 use tests::mount::FuseMount;
 use tests::poison::{self, flip, recognise};
@@ -17,9 +18,6 @@ use tests::tools::{output, ready, run, text};
 /// Debian package ntfs-3g.
 const TOOLS: [&str; 5] = ["mkntfs", "ntfsresize", "ntfsinfo", DRIVER, "losetup"];
 const DRIVER: &str = "ntfs-3g";
-
-/// A folder with volumes of other systems; the tests of these are skipped without it.
-const FOREIGN_IMAGES: &str = "FOREIGN_IMAGES";
 
 fn workspace() -> Result<TempDir> {
     tempfile::Builder::new().prefix("imagezip-ntfs-").tempdir().context("temporary directory")
@@ -275,12 +273,7 @@ fn marks_and_damage() -> Result<()> {
 /// A volume that Windows 10 formatted and used, on sectors that all held "PTRN" before.
 #[test]
 fn made_by_windows() -> Result<()> {
-    let folder = std::env::var_os(FOREIGN_IMAGES).map(PathBuf::from);
-    let Some(packed) = folder.map(|f| f.join("ntfs-windows10.raw.gz")).filter(|p| p.is_file())
-    else {
-        eprintln!(
-            "SKIPPED: made_by_windows: {FOREIGN_IMAGES} names no folder with ntfs-windows10.raw.gz"
-        );
+    let Some(packed) = foreign::find("made_by_windows", "ntfs-windows10.raw.gz") else {
         return Ok(());
     };
     if !ready("made_by_windows", &[&TOOLS[..], &["zcat", "tail", "head"]].concat(), true) {

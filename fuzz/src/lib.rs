@@ -28,4 +28,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ext", run: targets::filesystem, seeds: seeds::ext },
     Target { name: "fat", run: targets::filesystem, seeds: seeds::fat },
     Target { name: "swap", run: targets::filesystem, seeds: seeds::swap },
+    Target { name: "ufs", run: targets::filesystem, seeds: seeds::ufs },
 ];

@@ -137,6 +137,22 @@ pub(crate) fn swap() -> Vec<Vec<u8>> {
     ["", "-L label"].into_iter().filter_map(made).collect()
 }
 
+/// UFS1 and UFS2 as makefs makes them.
+pub(crate) fn ufs() -> Vec<Vec<u8>> {
+    let options = [
+        "-B le -o version=1,bsize=4096,fsize=512",
+        "-B le -o version=2,bsize=4096,fsize=512",
+        "-B le -o version=2,bsize=16384,fsize=4096",
+        "-B be -o version=2,bsize=8192,fsize=1024",
+        "-B be -o version=1,bsize=8192,fsize=8192",
+    ];
+    let made = |options| {
+        let makefs = format!("makefs -t ffs -s 1m {options} $DISK $EMPTY");
+        filesystem_by(&format!("EMPTY=$(mktemp -d) && {makefs} && rmdir $EMPTY"), 0)
+    };
+    options.into_iter().filter_map(made).collect()
+}
+
 /// A file of this size after a shell command; `None`, said aloud, when the command fails.
 fn made_by(command: &str, bytes: u64) -> Option<Vec<u8>> {
     let file = tempfile::NamedTempFile::new().ok()?;

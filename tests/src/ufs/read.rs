@@ -48,7 +48,8 @@ pub fn read(bytes: &[u8]) -> Result<Contents> {
     volume.own()?;
     let mut tree = Tree::new();
     volume.walk(2, Path::new(""), &mut tree)?;
-    let fragments = volume.number(volume.superblock + if volume.second { 1080 } else { 36 }, 4)?;
+    let size = if volume.second { (1080, 8) } else { (36, 4) };
+    let fragments = volume.number(volume.superblock + size.0, size.1)?;
     Ok(Contents { tree, fragment: volume.fragment, used: volume.used, fragments })
 }
 
@@ -112,7 +113,8 @@ impl<'a> Volume<'a> {
             let first = if group == 0 { 0 } else { start + self.field(8)? };
             self.used.extend(first..start + self.field(20)?);
         }
-        let summary = if self.second { self.field(1096)? } else { self.field(152)? };
+        let at = if self.second { (1096, 8) } else { (152, 4) };
+        let summary = self.number(self.superblock + at.0, at.1)?;
         self.used.extend(summary..summary + self.field(156)?.div_ceil(self.fragment));
         Ok(())
     }

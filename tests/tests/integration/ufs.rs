@@ -86,7 +86,7 @@ fn prove_made(shape: Shape, seed: u64) -> Result<()> {
 fn shapes_of_ufs2() -> Result<()> {
     prove_made(SMALL, 1)?;
     prove_made(Shape { clusters: false, check_hashes: false, ..SMALL }, 2)?;
-    prove_made(Shape { block: 4096, fragment: 512, fragments: 20_011, group: 4_000, ..SMALL }, 3)?;
+    prove_made(Shape { block: 4096, fragment: 512, fragments: 20_011, group: 4_800, ..SMALL }, 3)?;
     prove_made(Shape { block: 4096, fragment: 4096, fragments: 3_000, group: 700, ..SMALL }, 4)?;
     prove_made(Shape { block: 16_384, fragment: 4096, fragments: 4_002, group: 900, ..SMALL }, 5)?;
     prove_made(Shape { block: 16_384, fragment: 8192, fragments: 2_001, group: 702, ..SMALL }, 6)?;
@@ -102,13 +102,23 @@ fn shapes_of_ufs1() -> Result<()> {
     let small = Shape { second: false, check_hashes: false, ..SMALL };
     prove_made(small, 1)?;
     prove_made(Shape { stagger: 64, ..small }, 2)?;
-    prove_made(Shape { block: 4096, fragment: 512, fragments: 20_003, group: 4_000, ..small }, 3)?;
+    prove_made(Shape { block: 4096, fragment: 512, fragments: 20_003, group: 4_800, ..small }, 3)?;
     prove_made(Shape { block: 4096, fragment: 2048, fragments: 5_001, group: 1_200, ..small }, 4)?;
     prove_made(
         Shape { clusters: false, block: 16_384, fragment: 2048, fragments: 8_007, ..small },
         5,
     )?;
-    prove_made(Shape { block: 65_536, fragment: 8192, fragments: 6_001, group: 1_600, ..small }, 6)
+    prove_made(
+        Shape {
+            block: 65_536,
+            fragment: 8192,
+            fragments: 6_001,
+            group: 1_600,
+            inodes: 512,
+            ..small
+        },
+        6,
+    )
 }
 
 /// 1996 and before: sizes, flags and counts in other places.

@@ -177,7 +177,14 @@ pub fn save(
         Packer::new(ImageFields { allocated, ..image }, Compressor::new(codec, options.level)?);
     let pieces = BufferPool::new(depth + 4);
     let packed_bytes = BufferPool::new(depth + 4);
-    let reader = PieceReader { disk, pool: &pieces, progress, find_zeros, rescue: options.rescue };
+    let reader = PieceReader {
+        disk,
+        pool: &pieces,
+        progress,
+        find_zeros,
+        rescue: options.rescue,
+        look_back: compress::look_back(codec),
+    };
 
     std::thread::scope(|scope| {
         let (jobs, results) = ordered_pool::start(scope, options.threads, depth, || {

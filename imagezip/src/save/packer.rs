@@ -22,7 +22,7 @@ const DEFLATE_END: [u8; 2] = [0x03, 0x00];
 const ZLIB_END_LEN: usize = 6;
 
 /// A chunk is closed when less than this is left and the next piece does not fit.
-const ROOM_MIN: usize = 4 << 10;
+const ROOM_MIN: usize = 2 << 10;
 
 /// What all chunks of the image have in common.
 #[derive(Clone, Debug)]
@@ -74,6 +74,12 @@ struct Open {
     adler: simd_adler32::Adler32,
 }
 
+impl Open {
+    fn data_len(&self) -> usize {
+        usize::try_from(self.data_sectors).unwrap_or(usize::MAX).saturating_mul(SECTOR_LEN)
+    }
+}
+
 impl Packer {
     /// A packer of an image; `compressor` must be of the image's codec.
     pub(super) fn new(image: ImageFields, compressor: Compressor) -> Self {
@@ -98,6 +104,9 @@ impl Packer {
     pub(super) fn push(&mut self, mut packed: Packed) -> Result<Packed, CompressError> {
         let mut regions = std::mem::take(&mut packed.piece.regions);
         loop {
+            if packed.look_back() > self.open.data_len() {
+                self.compressor.detach(&mut packed)?;
+            }
             if self.fits(&regions, packed.bytes.len()) {
                 self.take(&regions, packed.data(), &packed.bytes);
                 return Ok(packed);

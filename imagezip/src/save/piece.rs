@@ -33,6 +33,9 @@ pub(super) struct Piece {
     pub regions: Vec<Region>,
     /// The bytes of the data regions, one after another.
     pub data: Vec<u8>,
+    /// The end of the data before: what a compressor may look back at. At most
+    /// [`PieceReader::look_back`] bytes.
+    pub before: Vec<u8>,
 }
 
 /// Takes full pieces; returns an error to stop the reader.
@@ -50,6 +53,8 @@ pub(super) struct PieceReader<'a> {
     pub find_zeros: bool,
     /// Read unreadable sectors as zeros instead of failing.
     pub rescue: bool,
+    /// Bytes that pieces are told of the data before them.
+    pub look_back: usize,
 }
 
 /// The piece being filled, and what was lost so far.
@@ -211,11 +216,21 @@ impl PieceReader<'_> {
     }
 
     fn flush(&self, state: &mut State, emit: &mut EmitPiece<'_>) -> Result<(), SaveError> {
-        match std::mem::take(&mut state.piece) {
-            piece if piece.regions.is_empty() => Ok(()),
-            piece => emit(piece),
+        let piece = std::mem::take(&mut state.piece);
+        if piece.regions.is_empty() {
+            return Ok(());
         }
+        state.piece.before = tail(&piece, self.look_back);
+        emit(piece)
     }
+}
+
+/// The last `len` bytes up to the end of a piece, or as many as it knows.
+fn tail(piece: &Piece, len: usize) -> Vec<u8> {
+    let from_data = piece.data.len().saturating_sub(len);
+    let from_before = piece.before.len().saturating_sub(len.saturating_sub(piece.data.len()));
+    let before = piece.before.get(from_before..).unwrap_or_default();
+    [before, piece.data.get(from_data..).unwrap_or_default()].concat()
 }
 
 fn byte_len(range: SectorRange) -> usize {

@@ -4,6 +4,8 @@ use super::setup::{Loop, Mount, root, run, text};
 use imagezip::disk::in_use::{How, same_storage, uses_of};
 use imagezip::disk::{OpenError, TargetOptions, open_target};
 use imagezip::output::{Output, OutputError};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_mounted_target_is_refused_with_its_mount_point() {
@@ -58,13 +60,25 @@ fn two_cannot_write_one_device() {
     assert!(second.contains("another program may have it open"), "{second}");
     assert!(matches!(Output::open(&on.device), Err(OutputError::Busy { .. })));
     drop(first);
-    let mut output = Output::open(&on.device).unwrap();
+    let mut output = open_once_released(&on.device);
     output.append(&[1; 700]).unwrap();
     output.write_at(&[2; 100], 500).unwrap();
     assert!(matches!(output.write_at(&[3; 8], 1 << 20), Err(OutputError::Full { .. })));
     output.commit().unwrap();
     let backing = std::fs::read(&on.backing).unwrap();
     assert_eq!((backing[499], backing[500], backing[699], backing[700]), (1, 2, 1, 0));
+}
+
+/// Programs that other tests are just starting share our open files until they have started, so a
+/// device can stay held for a moment after we closed it.
+fn open_once_released(device: &Path) -> Output {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Output::open(device) {
+            Err(OutputError::Busy { .. }) if Instant::now() < give_up => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod gate;
 pub mod image;
 pub mod network;
 mod outbox;
+mod page_cache;
 mod peer;
 mod peers;
 mod read_ahead;

@@ -3,14 +3,16 @@
 //! What it owns: the batch's buffer, and a batch that the system did not take yet. What it never
 //! does: wait; it says when to try again.
 
+use crate::page_cache::PageCache;
 use mcast::{GroupSocket, SendBatch, SocketError, Stop};
 use proto::time::{Duration, Instant};
 use proto::wire::{BLOCK_HEADER_LEN, encode_block_header};
 use std::collections::BTreeMap;
+use std::io::IoSliceMut;
 use std::net::SocketAddr;
 
 /// Most blocks in one batch: what fits one segmented send.
-const BATCH_BLOCKS_MAX: u32 = 62;
+const BATCH_BLOCKS_MAX: usize = 62;
 
 /// The socket's buffer empties at the device's speed; this is a few datagrams at 100 Mb/s.
 const SOCKET_FULL_PAUSE: Duration = Duration::from_micros(200);
@@ -48,7 +50,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(block_size: u32, burst_blocks: u32, srcip: [u8; 4], to: SocketAddr) -> Self {
         let block_len = usize::try_from(block_size).unwrap_or(usize::MAX);
-        let capacity = usize::try_from(burst_blocks.clamp(1, BATCH_BLOCKS_MAX)).unwrap_or(1);
+        let capacity = usize::try_from(burst_blocks).unwrap_or(1).clamp(1, BATCH_BLOCKS_MAX);
         let batch = SendBatch::new(BLOCK_HEADER_LEN + block_len, capacity);
         Self {
             batch,
@@ -89,6 +91,34 @@ impl Outbox {
             run.next += 1;
             run.left -= 1;
         }
+    }
+
+    /// Reads blocks into the batch as far as it has room and they are in memory. False, with
+    /// nothing changed, when not all of what there is room for is in memory.
+    pub(crate) fn put_cached(&mut self, run: &mut Run, cache: &mut PageCache) -> bool {
+        let mut payloads: [IoSliceMut<'_>; BATCH_BLOCKS_MAX] =
+            std::array::from_fn(|_| IoSliceMut::new(&mut []));
+        let wanted = usize::try_from(run.left).unwrap_or(usize::MAX).min(BATCH_BLOCKS_MAX);
+        let slots = self.batch.push_many(wanted);
+        let count = slots.len();
+        for ((slot, payload), block) in slots.zip(&mut payloads).zip(run.next..) {
+            let header = encode_block_header(self.srcip, run.chunk, block, self.block_size);
+            if let (Some(header), Some((head, body))) =
+                (header, slot.split_at_mut_checked(BLOCK_HEADER_LEN))
+            {
+                head.copy_from_slice(&header);
+                *payload = IoSliceMut::new(body);
+            }
+        }
+        let payloads = payloads.get_mut(..count).unwrap_or_default();
+        if !cache.read(run.chunk, run.next, payloads) {
+            self.batch.take_back(count);
+            return false;
+        }
+        let count = u32::try_from(count).unwrap_or(run.left);
+        run.next += count;
+        run.left -= count;
+        true
     }
 
     /// True when a flush is due before more blocks can be put.

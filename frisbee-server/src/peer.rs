@@ -87,20 +87,23 @@ impl Peer {
         let mut blocks = 0;
         while let Some(run) = self.next_run(now, outbox, socket)? {
             self.plan(now, run.chunk, ahead, ahead_max);
-            match ahead.lookup(now, run.chunk) {
-                Lookup::Ready(bytes) => {
-                    let mut rest = run;
-                    outbox.put(&mut rest, bytes);
-                    blocks += run.left - rest.left;
-                    self.run = Some(rest).filter(|rest| rest.left > 0);
+            let mut rest = run;
+            if !outbox.put_cached(&mut rest, ahead.cache()) {
+                match ahead.lookup(now, run.chunk) {
+                    Lookup::Ready(bytes) => outbox.put(&mut rest, bytes),
+                    Lookup::Coming => {
+                        self.stalled = true;
+                        break;
+                    }
+                    // Clients will ask again.
+                    Lookup::Failed => {
+                        self.run = None;
+                        continue;
+                    }
                 }
-                Lookup::Coming => {
-                    self.stalled = true;
-                    break;
-                }
-                // Clients will ask again.
-                Lookup::Failed => self.run = None,
             }
+            blocks += run.left - rest.left;
+            self.run = Some(rest).filter(|rest| rest.left > 0);
             if outbox.is_full() && !outbox.flush(socket, now)? {
                 return Ok(Turn { blocks, open: false });
             }
@@ -134,7 +137,6 @@ impl Peer {
     fn plan(&mut self, now: Instant, chunk: u32, ahead: &mut ReadAhead, ahead_max: usize) {
         if self.planned != Some(chunk) {
             self.planned = Some(chunk);
-            ahead.lookup(now, chunk);
             ahead.expect(now, self.session.upcoming().take(ahead_max));
         }
     }

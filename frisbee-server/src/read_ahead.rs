@@ -1,13 +1,15 @@
-//! Chunks in memory, read before they are due.
+//! Chunks in memory before they are due.
 //!
-//! What it owns: a fixed number of chunk buffers, which chunk each holds, and the choice of the one
-//! to give up: the one not used for longest. What it never does: wait for the disk. The kernel's
-//! page cache holds the rest of the file as far as memory goes.
+//! What it owns: what the kernel is told to read ahead into its page cache, from where nearly all
+//! blocks are sent; and, for chunks that are not there when they are due, a fixed number of chunk
+//! buffers, which chunk each holds, and the choice of the one to give up: the one not used for
+//! longest. What it never does: wait for the disk.
 
+use crate::page_cache::PageCache;
 use crate::reader::{Job, Reader};
 use proto::geometry::Geometry;
 use proto::time::{Duration, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 /// A chunk that could not be read is tried again after this long; clients ask again meanwhile.
@@ -37,6 +39,9 @@ enum Slot {
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     reader: Reader,
+    cache: PageCache,
+    /// Chunks the kernel was told of last, the oldest first: once is enough.
+    warmed: VecDeque<u32>,
     chunk_len: usize,
     slots: BTreeMap<u32, Slot>,
     slots_max: usize,
@@ -50,9 +55,16 @@ pub(crate) struct ReadAhead {
 
 impl ReadAhead {
     /// With room for `slots_max` chunks, at least 2.
-    pub(crate) fn new(reader: Reader, geometry: &Geometry, slots_max: usize) -> Self {
+    pub(crate) fn new(
+        reader: Reader,
+        cache: PageCache,
+        geometry: &Geometry,
+        slots_max: usize,
+    ) -> Self {
         Self {
             reader,
+            cache,
+            warmed: VecDeque::new(),
             chunk_len: usize::try_from(geometry.chunk_bytes()).unwrap_or(usize::MAX),
             slots: BTreeMap::new(),
             slots_max: slots_max.max(2),
@@ -61,6 +73,11 @@ impl ReadAhead {
             tick: 0,
             read_errors: 0,
         }
+    }
+
+    /// Where to look for blocks first.
+    pub(crate) fn cache(&mut self) -> &mut PageCache {
+        &mut self.cache
     }
 
     /// Reads that failed so far.
@@ -92,7 +109,7 @@ impl ReadAhead {
         first_error
     }
 
-    /// The chunk to be sent now; starts reading it if need be.
+    /// The chunk to be sent now, when the page cache lacks it; starts reading it if need be.
     pub(crate) fn lookup(&mut self, now: Instant, chunk: u32) -> Lookup<'_> {
         if self.failed.get(&chunk).is_some_and(|until| now < *until) {
             return Lookup::Failed;
@@ -104,14 +121,29 @@ impl ReadAhead {
         }
     }
 
-    /// Starts reading chunks that will be sent soon, the nearest first; gives them up last.
+    /// Has chunks read that will be sent soon, the nearest first; gives them up last.
     pub(crate) fn expect(&mut self, now: Instant, upcoming: impl Iterator<Item = u32>) {
         // At most half, so that what was sent just now stays for repairs.
         for chunk in upcoming.take(self.slots_max / 2) {
-            if self.failed.get(&chunk).is_none_or(|until| now >= *until) {
+            if self.failed.get(&chunk).is_some_and(|until| now < *until) {
+                continue;
+            }
+            if self.cache.is_supported() {
+                self.warm(chunk);
+            } else {
                 self.prepare(chunk);
             }
         }
+    }
+
+    fn warm(&mut self, chunk: u32) {
+        if self.warmed.contains(&chunk) || self.reader.submit(Job::Warm { chunk }).is_err() {
+            return;
+        }
+        if self.warmed.len() >= self.slots_max {
+            self.warmed.pop_front();
+        }
+        self.warmed.push_back(chunk);
     }
 
     fn prepare(&mut self, chunk: u32) {
@@ -121,9 +153,9 @@ impl ReadAhead {
             Some(Slot::Reading) => {}
             None => {
                 let Some(buffer) = self.free_buffer() else { return };
-                match self.reader.submit(Job { chunk, buffer }) {
-                    None => drop(self.slots.insert(chunk, Slot::Reading)),
-                    Some(job) => self.spare.push(job.buffer),
+                match self.reader.submit(Job::Read { chunk, buffer }) {
+                    Err(Job::Read { buffer, .. }) => self.spare.push(buffer),
+                    _ => drop(self.slots.insert(chunk, Slot::Reading)),
                 }
             }
         }
@@ -157,6 +189,7 @@ mod tests {
     use mcast::{GroupAddress, GroupSocket, Interface, Options, ReceiveBatch, Received};
     use std::fs::File;
     use std::io::Write;
+    use std::os::fd::OwnedFd;
     use std::time::Duration as StdDuration;
 
     /// A file of chunks of 4 bytes, chunk N full of N, and a socket to be woken on.
@@ -169,7 +202,12 @@ mod tests {
         let socket = GroupSocket::open_client(group, &lo, &Options::default()).unwrap();
         let copy = file.try_clone().unwrap();
         let reader = Reader::start(copy, geometry, slots, socket.waker()).unwrap();
-        (ReadAhead::new(reader, &geometry, slots), socket, file)
+        // A pipe has no page cache.
+        let pipe = OwnedFd::from(io::pipe().unwrap().0);
+        let mut unsupported = PageCache::new(pipe.into(), geometry);
+        assert!(!unsupported.read(0, 0, &mut [io::IoSliceMut::new(&mut [0])]));
+        assert!(!unsupported.is_supported());
+        (ReadAhead::new(reader, unsupported, &geometry, slots), socket, file)
     }
 
     fn wait(ahead: &mut ReadAhead, socket: &GroupSocket) -> Option<(u32, io::Error)> {

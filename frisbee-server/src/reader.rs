@@ -14,11 +14,21 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::thread::JoinHandle;
 
-/// A chunk to be read into a buffer; the buffer has the size of a whole chunk.
+/// What the thread is to do.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) chunk: u32,
-    pub(crate) buffer: Box<[u8]>,
+pub(crate) enum Job {
+    /// Read a chunk into a buffer, which has the size of a whole chunk.
+    Read {
+        /// The chunk.
+        chunk: u32,
+        /// Where its bytes go.
+        buffer: Box<[u8]>,
+    },
+    /// Have the kernel read a chunk into its page cache.
+    Warm {
+        /// The chunk.
+        chunk: u32,
+    },
 }
 
 /// A buffer that comes back.
@@ -55,9 +65,9 @@ impl Reader {
     }
 
     /// Hands over a job; gives it back when there are too many.
-    pub(crate) fn submit(&self, job: Job) -> Option<Job> {
-        let Some(jobs) = &self.jobs else { return Some(job) };
-        jobs.try_send(job).err().map(crossbeam_channel::TrySendError::into_inner)
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
+        let Some(jobs) = &self.jobs else { return Err(job) };
+        jobs.try_send(job).map_err(crossbeam_channel::TrySendError::into_inner)
     }
 
     /// The next finished job, without waiting.
@@ -85,18 +95,25 @@ fn read_all(
     done: &Sender<Done>,
     waker: &Waker,
 ) {
-    let mut queue: VecDeque<Job> = VecDeque::new();
+    let mut queue: VecDeque<(u32, Box<[u8]>)> = VecDeque::new();
     loop {
-        if queue.is_empty() {
+        let first = if queue.is_empty() {
             let Ok(job) = jobs.recv() else { return };
-            queue.push_back(job);
-        }
+            Some(job)
+        } else {
+            None
+        };
         // The disk works on all that are known while the first is copied.
-        for job in jobs.try_iter() {
-            advise(file, geometry, job.chunk);
-            queue.push_back(job);
+        for job in first.into_iter().chain(jobs.try_iter()) {
+            match job {
+                Job::Warm { chunk } => advise(file, geometry, chunk),
+                Job::Read { chunk, buffer } => {
+                    advise(file, geometry, chunk);
+                    queue.push_back((chunk, buffer));
+                }
+            }
         }
-        let Some(Job { chunk, mut buffer }) = queue.pop_front() else { continue };
+        let Some((chunk, mut buffer)) = queue.pop_front() else { continue };
         let result = read(file, geometry, chunk, &mut buffer);
         if done.send(Done { chunk, buffer, result }).is_err() {
             return;

@@ -14,6 +14,7 @@ use crate::gate::Gate;
 use crate::image::Image;
 use crate::network::is_unicast;
 use crate::outbox::Outbox;
+use crate::page_cache::PageCache;
 use crate::peers::{Heard, Peers};
 use crate::read_ahead::ReadAhead;
 use crate::reader::Reader;
@@ -46,8 +47,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Why a server failed.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// The system gives no thread.
-    #[error("cannot start a thread: {source}")]
+    /// The system gives no thread or no file descriptor.
+    #[error("cannot start a thread to read the image: {source}")]
     Thread {
         /// What the system said.
         source: io::Error,
@@ -112,12 +113,14 @@ impl Server {
             RateConfig::Automatic { link } => link.unwrap_or(RATE_START).max(RATE_MIN),
         };
         let started = Started::new(&image, &socket, start_rate, rate.is_none());
-        let reader = Reader::start(image.file, config.geometry, slots, socket.waker())
-            .map_err(|source| ServeError::Thread { source })?;
+        let failed = |source| ServeError::Thread { source };
+        let cache = PageCache::new(image.file.try_clone().map_err(failed)?, config.geometry);
+        let reader =
+            Reader::start(image.file, config.geometry, slots, socket.waker()).map_err(failed)?;
         Ok(Self {
             clock,
             peers,
-            ahead: ReadAhead::new(reader, &config.geometry, slots),
+            ahead: ReadAhead::new(reader, cache, &config.geometry, slots),
             outbox,
             gate: Gate::new(rate.filter(|_| several)),
             rule: ExitRule::new(settings.idle_exit, now),

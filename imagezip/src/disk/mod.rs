@@ -11,6 +11,7 @@ mod file;
 pub mod in_use;
 pub mod memory;
 mod open;
+mod patched;
 mod positional;
 mod rescue;
 mod sys;
@@ -19,6 +20,7 @@ mod window;
 pub use aligned::{ALIGNMENT, AlignedBuf};
 pub use file::{FileDisk, Kind, RereadWarning, Uncached};
 pub use open::{OpenError, RegularFile, SourceOptions, TargetOptions, open_source, open_target};
+pub use patched::Patched;
 pub use rescue::rescue_read;
 pub use window::Window;
 

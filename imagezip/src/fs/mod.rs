@@ -11,6 +11,7 @@
 //! `READERS_WITH_OPTIONS`; one that holds volumes is a [`Container`] and goes into `CONTAINERS`.
 
 mod bit_runs;
+pub mod bsd_label;
 pub mod btrfs;
 pub mod exfat;
 pub mod ext;
@@ -113,7 +114,7 @@ pub(crate) struct Container {
 }
 
 /// Containers. They are looked into in partitions, not inside each other.
-const CONTAINERS: &[Container] = &[];
+const CONTAINERS: &[Container] = &[bsd_label::CONTAINER];
 
 /// Asks every reader; `None` when none knows the content of `disk`, which is one partition (or a
 /// whole disk without a table).
@@ -140,7 +141,9 @@ pub fn probe_with(
 ) -> Result<Option<Filesystem>, DiskError> {
     let mut claims = contents(disk, options)?;
     for container in CONTAINERS {
-        claims.extend((container.probe)(disk, options)?);
+        let Some(found) = (container.probe)(disk, options)? else { continue };
+        claims.retain(|claim| !found.holds_at_start(claim));
+        claims.push(found);
     }
     Ok(judge(claims))
 }

@@ -11,7 +11,8 @@ pub struct ProbeOptions {
     /// Trust the map of a filesystem that is not at rest: dirty, hibernated, with work in its log.
     pub force: bool,
     /// Call the content of `pagefile.sys`, `swapfile.sys` and `hiberfil.sys` in the root directory
-    /// of an NTFS volume free. The files stay, their content is lost.
+    /// of an NTFS volume free; the files stay, their content is lost. The same of the swap partitions
+    /// of a BSD disklabel.
     pub leave_out_page_files: bool,
 }
 

@@ -16,6 +16,8 @@ pub struct Volume {
     pub name: String,
     /// What its container says it is: `linear`, `thin-pool`.
     pub kind: String,
+    /// Where it starts in its partition, when it is there in one piece and its content starts there.
+    pub start: Option<SectorCount>,
     /// Its length. Of a volume that spans several partitions, the length of what is here.
     pub size: SectorCount,
     /// The name of the filesystem in it, when one was recognised.
@@ -52,6 +54,7 @@ impl Volume {
         Self {
             name: name.into(),
             kind: kind.into(),
+            start: None,
             size,
             filesystem: None,
             label: None,
@@ -102,6 +105,16 @@ pub fn examine(
 }
 
 impl Filesystem {
+    /// Whether `claim`, made of the same partition, is but a volume at its very start seen from
+    /// outside.
+    pub(super) fn holds_at_start(&self, claim: &Self) -> bool {
+        self.volumes.iter().any(|volume| {
+            volume.start == Some(SectorCount::ZERO)
+                && volume.filesystem == Some(claim.name)
+                && claim.size <= volume.size
+        })
+    }
+
     /// Why its map is not to be used in a partition of `room`; `None` when it is.
     pub fn doubt(&self, room: SectorCount) -> Option<String> {
         match &self.allocation {

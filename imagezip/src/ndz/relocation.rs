@@ -3,7 +3,7 @@
 //! What it owns: their meaning. The bytes they adjust are patched by [`apply`] before they are
 //! written. What it never does: fail a load because of a kind it does not know; it says so.
 
-use crate::units::{Sector, SectorCount};
+use crate::units::{Sector, SectorCount, SectorRange};
 
 /// A record that tells the loader to adjust bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,12 +38,16 @@ pub enum RelocationKind {
 impl RelocationKind {
     /// The number of [`Self::ShortSector`].
     pub const SHORT_SECTOR: u32 = 6;
+    /// The number of [`Self::FreeBsdDisklabel`].
+    pub const FREEBSD_DISKLABEL: u32 = 1;
+    /// The number of [`Self::OpenBsdDisklabel`].
+    pub const OPENBSD_DISKLABEL: u32 = 2;
 
     /// The kind with this number, `None` for one we do not know.
     pub const fn from_number(number: u32) -> Option<Self> {
         Some(match number {
-            1 => Self::FreeBsdDisklabel,
-            2 => Self::OpenBsdDisklabel,
+            Self::FREEBSD_DISKLABEL => Self::FreeBsdDisklabel,
+            Self::OPENBSD_DISKLABEL => Self::OpenBsdDisklabel,
             3 => Self::LiloAddress,
             4 => Self::LiloMap,
             5 => Self::LiloChecksum,
@@ -93,6 +97,9 @@ const LABEL_PARTITION_LEN: usize = 16;
 /// Partitions that a label can name; a larger count is not a label.
 const LABEL_PARTITIONS_MAX: usize = 22;
 
+/// Partition c, which stands for the whole.
+const RAW_PART: usize = 2;
+
 /// Why a relocation was not applied.
 pub type NotApplied = &'static str;
 
@@ -109,18 +116,43 @@ pub fn apply(
     partition_start: Sector,
     partition_len: SectorCount,
 ) -> Result<(), NotApplied> {
+    if let Some(concerns) = concerned_partitions(kind) {
+        return adjust_label(bytes, partition_start, partition_len, concerns);
+    }
     match RelocationKind::from_number(kind) {
-        Some(RelocationKind::FreeBsdDisklabel) => {
-            adjust_label(bytes, partition_start, partition_len, |_| true)
-        }
-        // OpenBSD: entry c and the entries 8 to 15 describe the disk, not the slice.
-        Some(RelocationKind::OpenBsdDisklabel) => {
-            adjust_label(bytes, partition_start, partition_len, |i| i != 2 && i < 8)
-        }
         Some(RelocationKind::ShortSector) => Ok(()),
         Some(_) => Err("LILO boot maps are not adjusted; run lilo on the restored system"),
         None => Err("unknown kind of relocation"),
     }
+}
+
+/// Which partitions of a label a relocation is about, by index; `None` when it is about no label.
+fn concerned_partitions(kind: u32) -> Option<fn(usize) -> bool> {
+    match RelocationKind::from_number(kind)? {
+        RelocationKind::FreeBsdDisklabel => Some(|_| true),
+        // OpenBSD: entry c and the entries 8 to 15 describe the disk, not the slice.
+        RelocationKind::OpenBsdDisklabel => Some(|i| i != RAW_PART && i < 8),
+        _ => None,
+    }
+}
+
+/// The bytes from which [`apply`], for the same partition, makes this label again; for another
+/// partition, the label it needs there. `None` when there are none: the label is not one of
+/// partitions that all lie in this one.
+pub fn relative_label(kind: u32, bytes: &[u8], partition: SectorRange) -> Option<Vec<u8>> {
+    let concerns = concerned_partitions(kind)?;
+    let start = u32::try_from(partition.start().get()).ok()?;
+    let (mut label, entries) = (bytes.to_vec(), label_entries(bytes).ok()?);
+    for at in entries.filter(|(i, _)| concerns(*i)).map(|(_, at)| at) {
+        if u32_at(&label, at)? != 0 {
+            let offset = u32_at(&label, at + 4)?.checked_sub(start)?;
+            put(&mut label, at + 4, &offset.to_le_bytes())?;
+        }
+    }
+    seal_label(&mut label).ok()?;
+    let mut again = label.clone();
+    apply(kind, &mut again, partition.start(), partition.count()).ok()?;
+    (again == bytes).then_some(label)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -136,45 +168,58 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
     Some(())
 }
 
+const SHORT: NotApplied = "the disklabel is cut short";
+
+/// Index and byte offset of every entry of a label.
+fn label_entries(bytes: &[u8]) -> Result<impl Iterator<Item = (usize, usize)>, NotApplied> {
+    if u32_at(bytes, 0) != Some(LABEL_MAGIC) || u32_at(bytes, LABEL_MAGIC2_AT) != Some(LABEL_MAGIC)
+    {
+        return Err("no disklabel there");
+    }
+    let count = usize::from(u16_at(bytes, LABEL_COUNT_AT).ok_or(SHORT)?);
+    if count > LABEL_PARTITIONS_MAX || bytes.len() < label_len(count) {
+        return Err(SHORT);
+    }
+    Ok((0..count).map(|i| (i, label_len(i))))
+}
+
+/// Bytes of a label with this many entries.
+const fn label_len(entries: usize) -> usize {
+    LABEL_PARTITIONS_AT + entries * LABEL_PARTITION_LEN
+}
+
+/// Makes the checksum of a label right.
+fn seal_label(label: &mut [u8]) -> Result<(), NotApplied> {
+    let end = label_len(label_entries(label)?.count());
+    put(label, LABEL_CHECKSUM_AT, &[0, 0]).ok_or(SHORT)?;
+    let (words, _) = label.get(..end).ok_or(SHORT)?.as_chunks::<2>();
+    let sum = words.iter().fold(0, |sum, word| sum ^ u16::from_le_bytes(*word));
+    put(label, LABEL_CHECKSUM_AT, &sum.to_le_bytes()).ok_or(SHORT)
+}
+
 fn adjust_label(
     bytes: &mut [u8],
     partition_start: Sector,
     partition_len: SectorCount,
     concerns: impl Fn(usize) -> bool,
 ) -> Result<(), NotApplied> {
-    const SHORT: NotApplied = "the disklabel is cut short";
     const TOO_FAR: NotApplied = "a disklabel cannot name sectors above 2^32";
-    if u32_at(bytes, 0) != Some(LABEL_MAGIC) || u32_at(bytes, LABEL_MAGIC2_AT) != Some(LABEL_MAGIC)
-    {
-        return Err("no disklabel there");
-    }
-    let count = usize::from(u16_at(bytes, LABEL_COUNT_AT).ok_or(SHORT)?);
-    let table_end = LABEL_PARTITIONS_AT + count.min(LABEL_PARTITIONS_MAX) * LABEL_PARTITION_LEN;
-    if count > LABEL_PARTITIONS_MAX || bytes.len() < table_end {
-        return Err(SHORT);
-    }
+    let entries = label_entries(bytes)?;
     let start = u32::try_from(partition_start.get()).map_err(|_| TOO_FAR)?;
     let len = u32::try_from(partition_len.get()).map_err(|_| TOO_FAR)?;
     let mut label = bytes.to_vec();
-    for i in (0..count).filter(|i| concerns(*i)) {
-        let at = LABEL_PARTITIONS_AT + i * LABEL_PARTITION_LEN;
+    for (i, at) in entries.filter(|(i, _)| concerns(*i)) {
         let (size, offset) =
             (u32_at(&label, at).ok_or(SHORT)?, u32_at(&label, at + 4).ok_or(SHORT)?);
         if size == 0 {
             continue;
         }
-        let size = if i == 2 { len } else { size.min(len.saturating_sub(offset)) };
+        let size = if i == RAW_PART { len } else { size.min(len.saturating_sub(offset)) };
         let offset = offset.checked_add(start).ok_or(TOO_FAR)?;
         put(&mut label, at, &size.to_le_bytes()).ok_or(SHORT)?;
         put(&mut label, at + 4, &offset.to_le_bytes()).ok_or(SHORT)?;
     }
-    put(&mut label, LABEL_CHECKSUM_AT, &[0, 0]).ok_or(SHORT)?;
-    let sum =
-        label.get(..table_end).ok_or(SHORT)?.chunks_exact(2).fold(0, |sum, pair| match pair {
-            [low, high] => sum ^ u16::from_le_bytes([*low, *high]),
-            _ => sum,
-        });
-    put(&mut label, LABEL_CHECKSUM_AT, &sum.to_le_bytes()).ok_or(SHORT)?;
+    seal_label(&mut label)?;
     bytes.copy_from_slice(&label);
     Ok(())
 }
@@ -220,6 +265,27 @@ mod tests {
         apply(2, &mut bytes, Sector::from_u32(63), SectorCount::from_u32(1200)).unwrap();
         assert_eq!(entry(&bytes, 2), (9999, 0));
         assert_eq!(entry(&bytes, 0), (1000, 63));
+    }
+
+    #[test]
+    fn relative_labels_come_back_as_they_were() {
+        let partition = |start, count| {
+            let (start, count) = (Sector::from_u32(start), SectorCount::from_u32(count));
+            SectorRange::with_count(start, count).unwrap()
+        };
+        let here = partition(63, 1500);
+        for kind in [1, 2] {
+            let mut absolute = label();
+            apply(kind, &mut absolute, here.start(), here.count()).unwrap();
+            let relative = relative_label(kind, &absolute, here).unwrap();
+            assert_eq!(entry(&relative, 1), (500, 1000));
+            assert_eq!(relative_label(kind, &absolute, partition(64, 1500)), None, "starts before");
+            assert_eq!(relative_label(kind, &absolute, partition(63, 1400)), None, "too long");
+            assert_eq!(relative_label(3, &absolute, here), None);
+        }
+        let mut openbsd = label();
+        apply(2, &mut openbsd, here.start(), here.count()).unwrap();
+        assert_eq!(relative_label(1, &openbsd, here), None, "c is the disk");
     }
 
     #[test]

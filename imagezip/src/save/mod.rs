@@ -10,10 +10,12 @@
 mod compress;
 mod packer;
 mod piece;
+mod slice_label;
 
 pub use compress::CompressError;
 pub use packer::ImageFields;
 pub use piece::{PIECE_LEN, ZERO_CELL};
+pub use slice_label::{LabelForm, SliceLabel, label_form};
 
 use crate::buffer_pool::BufferPool;
 use crate::disk::{DiskError, ReadDisk};

@@ -6,6 +6,7 @@
 
 use super::compress::{CompressError, Compressor, Packed};
 use crate::ndz::header::Integrity;
+use crate::ndz::relocation::RelocationKind;
 use crate::ndz::{
     CHUNK_LEN, ChunkHeader, Codec, LEGACY_HEADER_AREA, NATIVE_DATA_SECTORS_MAX,
     NATIVE_HEADER_AREA_MAX, NATIVE_HEADER_AREA_STEP, NativeFields, Region, RegionKind, Relocation,
@@ -41,7 +42,7 @@ pub struct ImageFields {
     pub allocated: SectorCount,
     /// True when the image holds one partition.
     pub slice: bool,
-    /// Goes into the last chunk.
+    /// Each goes into the chunk that holds its sector; that of a short last sector into the last.
     pub relocations: Vec<Relocation>,
 }
 
@@ -176,8 +177,20 @@ impl Packer {
     fn data_room(&self) -> u64 {
         match self.image.version {
             Version::Native => NATIVE_DATA_SECTORS_MAX - self.open.data_sectors,
+            // A loader adjusts a chunk that it can hold as a whole.
+            _ if self.before_relocations() => {
+                NATIVE_DATA_SECTORS_MAX.saturating_sub(self.open.data_sectors)
+            }
             _ => u64::MAX,
         }
+    }
+
+    /// True when bytes to be adjusted may be in the open chunk.
+    fn before_relocations(&self) -> bool {
+        let start = self.open.regions.first().map_or(Sector::ZERO, |first| first.range.start());
+        let relocations = self.image.relocations.iter();
+        let mut adjusted = relocations.filter(|r| r.kind != RelocationKind::SHORT_SECTOR);
+        adjusted.any(|r| r.sector >= start)
     }
 
     fn fits(&self, regions: &[Region], bytes: usize) -> bool {
@@ -225,7 +238,11 @@ impl Packer {
             (_, Some(first)) => first.range.start(),
         };
         let image = &self.image;
-        let relocations = if last { image.relocations.clone() } else { Vec::new() };
+        let here = |r: &&Relocation| match r.kind {
+            RelocationKind::SHORT_SECTOR => last,
+            _ => closed.regions.iter().any(|region| region.range.contains(r.sector)),
+        };
+        let relocations = image.relocations.iter().filter(here).copied().collect();
         let native = image.version == Version::Native;
         let header = ChunkHeader {
             version: image.version,

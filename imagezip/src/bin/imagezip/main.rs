@@ -8,13 +8,17 @@ use args::Args;
 use clap::Parser;
 use imagezip::cli::{Display, Exit, Shown, chain, init_log, say};
 use imagezip::disk::in_use::{same_storage, uses_of};
-use imagezip::disk::{FileDisk, Kind, OpenError, ReadDisk, SourceOptions, Window, open_source};
+use imagezip::disk::{
+    FileDisk, Kind, OpenError, Patched, ReadDisk, SourceOptions, Window, open_source,
+};
 use imagezip::interrupt::{self, Interrupt};
 use imagezip::ndz::{Relocation, Version};
 use imagezip::output::{Output, OutputError};
 use imagezip::plan::{self, PlanError, SavePlan};
 use imagezip::progress::Progress;
-use imagezip::save::{ImageFields, SaveError, SaveOptions, Saved, save};
+use imagezip::save::{
+    ImageFields, LabelForm, SaveError, SaveOptions, Saved, SliceLabel, label_form, save,
+};
 use imagezip::units::{Sector, SectorCount, SectorRange};
 use std::path::Path;
 use std::process::ExitCode;
@@ -117,7 +121,17 @@ fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
         return Ok(Exit::Done);
     };
 
-    let image = image_fields(args, disk, &plan, &encoding);
+    let label = slice_label(args, disk, &plan, encoding.version);
+    let mut image = image_fields(args, disk, &plan, &encoding);
+    image.relocations.extend(label.iter().map(|label| label.relocation));
+    let patched;
+    let disk: &dyn ReadDisk = match label {
+        Some(label) => {
+            patched = Patched::new(disk, plan.window.byte_offset() + label.at, label.bytes);
+            &patched
+        }
+        None => disk,
+    };
     let save_options = SaveOptions {
         level: encoding.level,
         threads: args.threads,
@@ -200,6 +214,46 @@ fn image_fields(
         allocated: plan.ranges.count(),
         slice: plan.slice,
         relocations: short.flatten().into_iter().collect(),
+    }
+}
+
+/// What is stored of a slice's disklabel in another form, with warnings about what cannot be.
+fn slice_label(
+    args: &Args,
+    disk: &dyn ReadDisk,
+    plan: &SavePlan,
+    version: Version,
+) -> Option<SliceLabel> {
+    if !plan.slice || args.no_relocations || args.raw {
+        return None;
+    }
+    let slice = Window::new(disk, plan.window);
+    let warn = |text: &str| say(format_args!("imagezip: warning: {text}"));
+    let form = match label_form(&slice, plan.window, args.plan_options().probe) {
+        Ok(form) => form,
+        Err(error) => {
+            warn(&format!("cannot tell whether this slice has a disklabel to adjust: {error}"));
+            return None;
+        }
+    };
+    match form {
+        LabelForm::Relative(label) if plan.ranges.contains(label.relocation.sector) => {
+            if version == Version::V1 {
+                warn(
+                    "format V1 has no relocations: the disklabel of this slice fits this place only",
+                );
+                return None;
+            }
+            if let Some(warning) = &label.warning {
+                warn(warning);
+            }
+            Some(label)
+        }
+        LabelForm::CannotFollow(why) => {
+            warn(&why);
+            None
+        }
+        LabelForm::Relative(_) | LabelForm::AsItIs => None,
     }
 }
 

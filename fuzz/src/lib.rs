@@ -29,4 +29,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "fat", run: targets::filesystem, seeds: seeds::fat },
     Target { name: "swap", run: targets::filesystem, seeds: seeds::swap },
     Target { name: "ufs", run: targets::filesystem, seeds: seeds::ufs },
+    Target { name: "bsd_label", run: targets::disklabel, seeds: seeds::slices },
 ];

@@ -153,6 +153,35 @@ pub(crate) fn ufs() -> Vec<Vec<u8>> {
     options.into_iter().filter_map(made).collect()
 }
 
+/// Slices with a disklabel and two UFS; the labels count from the slice, and from the disk as
+/// FreeBSD and as OpenBSD do.
+pub(crate) fn slices() -> Vec<Vec<u8>> {
+    let volumes = ufs();
+    let (Some(first), Some(second)) = (volumes.first(), volumes.get(1)) else { return Vec::new() };
+    let (length, slice) = (2_048u32, 81_920);
+    let labelled = |origin: u32, whole: (u32, u32)| {
+        let mut bytes = vec![0; 1024];
+        bytes[512..516].copy_from_slice(&0x8256_4557u32.to_le_bytes());
+        bytes[512 + 40..512 + 44].copy_from_slice(&512u32.to_le_bytes());
+        bytes[512 + 132..512 + 136].copy_from_slice(&0x8256_4557u32.to_le_bytes());
+        bytes[512 + 138] = 8;
+        let entries =
+            [(origin + 16, length, 7), (origin + 2_100, length, 7), (whole.0, whole.1, 0)];
+        for (i, (offset, size, kind)) in entries.into_iter().enumerate() {
+            let at = 512 + 148 + 16 * i;
+            bytes[at..at + 4].copy_from_slice(&size.to_le_bytes());
+            bytes[at + 4..at + 8].copy_from_slice(&offset.to_le_bytes());
+            bytes[at + 12] = kind;
+        }
+        for (volume, sector) in [(first, 16), (second, 2_100)] {
+            bytes.resize(sector * 512, 0);
+            bytes.extend(volume);
+        }
+        bytes
+    };
+    vec![labelled(0, (0, slice)), labelled(63, (63, slice)), labelled(63, (0, 2 * slice))]
+}
+
 /// A file of this size after a shell command; `None`, said aloud, when the command fails.
 fn made_by(command: &str, bytes: u64) -> Option<Vec<u8>> {
     let file = tempfile::NamedTempFile::new().ok()?;

@@ -1,5 +1,6 @@
 //! The targets: each takes any bytes and checks what must hold.
 
+use imagezip::disk::ReadDisk;
 use imagezip::disk::memory::MemoryDisk;
 use imagezip::fs::{Allocation, ProbeOptions, probe_with};
 use imagezip::ndz::AnyOrder;
@@ -9,7 +10,8 @@ use imagezip::ndz::{
 };
 use imagezip::partition::gpt::Relocation;
 use imagezip::partition::{Excerpt, detect_sector_size, read};
-use imagezip::units::{Sector, SectorCount};
+use imagezip::save::label_form;
+use imagezip::units::{Sector, SectorCount, SectorRange};
 
 /// Most sectors of data that a chunk may claim here. More is legal in old versions, but shows
 /// nothing new and takes long.
@@ -116,4 +118,22 @@ pub(crate) fn filesystem(data: &[u8]) {
             }
         }
     }
+}
+
+/// The same, with the checksum of a disklabel in the second sector made right: nothing behind it
+/// would ever be reached otherwise.
+pub(crate) fn disklabel(data: &[u8]) {
+    const LABEL: usize = 512;
+    let mut data = data.to_vec();
+    let entries = usize::from(data.get(LABEL + 138).copied().unwrap_or_default());
+    if let Some(label) = data.get_mut(LABEL..LABEL + 148 + 16 * entries) {
+        label[136..138].fill(0);
+        let words = label.chunks_exact(2).map(|word| u16::from_le_bytes([word[0], word[1]]));
+        let sum = words.fold(0, |sum, word| sum ^ word);
+        label[136..138].copy_from_slice(&sum.to_le_bytes());
+    }
+    filesystem(&data);
+    let disk = Excerpt::new(PARTITION_BYTES, 512).with(0, &data);
+    let place = SectorRange::with_count(Sector::from_u32(63), disk.sectors()).expect("it fits");
+    let _ = label_form(&disk, place, ProbeOptions::default()).expect("memory can be read");
 }

@@ -4,6 +4,7 @@
 //! What it owns: running tools, making image files with content, mounting them, reading their
 //! trees, and the poison test. What it never does: know one filesystem better than another.
 
+pub mod bsd_label;
 pub mod content;
 pub mod damaged;
 pub mod foreign;

@@ -12,7 +12,7 @@ use crate::ndz::{
     NATIVE_HEADER_AREA_MAX, NATIVE_HEADER_AREA_STEP, NativeFields, Region, RegionKind, Relocation,
     Version,
 };
-use crate::units::{SECTOR_LEN, Sector, SectorCount, SectorRange};
+use crate::units::{SECTOR_LEN, SECTOR_SIZE, Sector, SectorCount, SectorRange};
 use std::collections::VecDeque;
 
 /// Start of a zlib stream: deflate, 32 KiB window, default compression (RFC 1950).
@@ -24,6 +24,9 @@ const ZLIB_END_LEN: usize = 6;
 
 /// A chunk is closed when less than this is left and the next piece does not fit.
 const ROOM_MIN: usize = 2 << 10;
+
+/// Most data sectors of a chunk with bytes to be adjusted: 8 MiB, what this project's loader holds.
+const ADJUSTED_DATA_SECTORS_MAX: u64 = (8 << 20) / SECTOR_SIZE;
 
 /// What all chunks of the image have in common.
 #[derive(Clone, Debug)]
@@ -174,15 +177,15 @@ impl Packer {
         CHUNK_LEN.checked_sub(area + self.open.payload.len() + end)
     }
 
+    /// Data sectors that the open chunk has room for.
     fn data_room(&self) -> u64 {
-        match self.image.version {
-            Version::Native => NATIVE_DATA_SECTORS_MAX - self.open.data_sectors,
-            // A loader adjusts a chunk that it can hold as a whole.
-            _ if self.before_relocations() => {
-                NATIVE_DATA_SECTORS_MAX.saturating_sub(self.open.data_sectors)
-            }
+        let most = match self.image.version {
+            // A loader adjusts bytes of a chunk only when it can hold all of it.
+            _ if self.before_relocations() => ADJUSTED_DATA_SECTORS_MAX,
+            Version::Native => NATIVE_DATA_SECTORS_MAX,
             _ => u64::MAX,
-        }
+        };
+        most.saturating_sub(self.open.data_sectors)
     }
 
     /// True when bytes to be adjusted may be in the open chunk.

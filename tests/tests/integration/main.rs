@@ -1,5 +1,6 @@
 //! Everything against real tools, devices and golden files, in one binary.
 
+mod bsd_label;
 mod btrfs;
 mod client;
 mod disk;

@@ -126,7 +126,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Leave out the content of pagefile.sys, hiberfil.sys and swapfile.sys on NTFS
+    /// Leave out the content of pagefile.sys, hiberfil.sys and swapfile.sys on NTFS, and of swap
+    /// partitions in a BSD disklabel
     #[arg(long)]
     pub(crate) leave_out_page_files: bool,
 

@@ -9,6 +9,9 @@
 use super::label::{Entry, Label};
 use crate::units::{Sector, SectorCount, SectorRange};
 
+/// OpenBSD copies entries of the disk's own table to `i` and later.
+const OPENBSD_COPIES: usize = 8;
+
 /// A partition and its place, from the start of what holds the label.
 pub(super) type Placed<'a> = (&'a Entry, SectorRange);
 
@@ -18,16 +21,23 @@ pub(super) fn origins(label: &Label, room: SectorCount) -> Vec<SectorCount> {
     let mut origins = match label.raw_part() {
         // FreeBSD, NetBSD: it stands for the slice, counted from the start of the disk.
         Some(raw_part) if !raw_part.offset.is_zero() => vec![raw_part.offset, zero],
-        // OpenBSD: it stands for the disk, which is longer than the slice.
-        Some(raw_part) if raw_part.size > room => {
-            let first = label.contents().map(|entry| entry.offset).min();
-            vec![label.bounds_start, first.unwrap_or_default(), zero]
+        // OpenBSD: it stands for the disk, which is longer than the slice; but that of a slice that
+        // was moved to another disk tells of the old one.
+        Some(raw_part) if raw_part.size > room || !label.contents().all(|e| fits(e, room)) => {
+            let own = label.contents().filter(|entry| entry.index < OPENBSD_COPIES);
+            let lowest = own.map(|entry| entry.offset).min();
+            vec![label.bounds_start, lowest.unwrap_or_default(), zero]
         }
         _ => vec![zero],
     };
     origins.sort();
     origins.dedup();
     origins
+}
+
+/// Whether an entry fits into `room` sectors when these are counted from 0.
+fn fits(entry: &Entry, room: SectorCount) -> bool {
+    entry.offset.checked_add(entry.size).is_some_and(|end| end <= room)
 }
 
 /// Places the partitions in `room` sectors, the first of which the label counts as `origin`.

@@ -9,6 +9,7 @@ mod partitions;
 mod process;
 mod signals;
 mod sizes;
+mod slices;
 mod statuses;
 mod tools;
 mod whole_disk;

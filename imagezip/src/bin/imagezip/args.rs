@@ -75,7 +75,8 @@ pub(crate) struct Args {
     #[arg(short = 'F', long = "gap", value_name = "SECTORS", default_value_t = 64)]
     pub gap: u32,
 
-    /// Write no relocation records (a file image then restores padded to whole sectors)
+    /// Write no relocation records (a file image then restores padded to whole sectors, and the
+    /// disklabel of a slice stays as it is)
     #[arg(short = 'x', long)]
     pub no_relocations: bool,
 

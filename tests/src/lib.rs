@@ -20,3 +20,4 @@ pub mod samples;
 pub mod test_server;
 pub mod tools;
 pub mod ufs;
+pub mod uml;

@@ -10,13 +10,17 @@
 //! line in `READERS`; one that heeds [`ProbeOptions`] is a [`ReaderWithOptions`] and goes into
 //! `READERS_WITH_OPTIONS`; one that holds volumes is a [`Container`] and goes into `CONTAINERS`.
 
+mod areas;
 mod bit_runs;
 pub mod bsd_label;
 pub mod btrfs;
 pub mod exfat;
 pub mod ext;
+pub mod f2fs;
 pub mod fat;
 mod identity;
+pub mod jfs;
+pub mod nilfs2;
 pub mod ntfs;
 mod options;
 mod refusal;
@@ -97,7 +101,7 @@ pub type ReaderWithOptions =
     fn(&dyn ReadDisk, ProbeOptions) -> Result<Option<Filesystem>, DiskError>;
 
 /// Readers that always do the same. The order only decides in which order several claims are named.
-const READERS: &[Reader] = &[btrfs::probe, ext::probe, swap::probe, xfs::probe];
+const READERS: &[Reader] = &[btrfs::probe, ext::probe, f2fs::probe, jfs::probe, nilfs2::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] =

@@ -18,6 +18,7 @@ mod ntfs;
 mod partition;
 mod roundtrip;
 mod server;
+mod small;
 mod swap;
 mod ufs;
 mod xfs;

@@ -60,13 +60,13 @@ impl Session {
     #[must_use]
     pub fn mount(self, options: &str) -> Self {
         let Kind { name, options: own, .. } = self.kind;
-        self.then(&format!("mount -n -t {name} -o {own},{options} /dev/ubda $M"))
+        self.then(&format!("mount -i -n -t {name} -o {own},{options} /dev/ubda $M"))
     }
 
     /// Unmounts it.
     #[must_use]
     pub fn unmount(self) -> Self {
-        self.then("umount -n $M")
+        self.then("umount -i -n $M")
     }
 
     /// Copies a tree of files made from a seed.
@@ -118,7 +118,8 @@ impl Session {
         let mut init = format!(
             "#!/bin/sh\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C M=/mnt/m\n\
              mount -n -t proc proc /proc\nmount -n -t tmpfs t /mnt\nmkdir /mnt/m /mnt/w\n\
-             mount -n -t hostfs -o {work} none /mnt/w\n"
+             mount -n -t hostfs -o {work} none /mnt/w\n\
+             mkdir -p /dev/shm\nfor t in /dev/shm /run; do mount -n -t tmpfs t $t; done\n"
         );
         for module in self.kind.modules {
             writeln!(init, "insmod /usr/lib/uml/modules/$(uname -r)/kernel/{module}.ko")?;

@@ -18,12 +18,14 @@ pub mod exfat;
 pub mod ext;
 pub mod f2fs;
 pub mod fat;
+pub mod hfsplus;
 mod identity;
 pub mod jfs;
 pub mod nilfs2;
 pub mod ntfs;
 mod options;
 mod refusal;
+pub mod reiserfs;
 pub mod swap;
 pub mod ufs;
 mod volume;
@@ -101,7 +103,7 @@ pub type ReaderWithOptions =
     fn(&dyn ReadDisk, ProbeOptions) -> Result<Option<Filesystem>, DiskError>;
 
 /// Readers that always do the same. The order only decides in which order several claims are named.
-const READERS: &[Reader] = &[btrfs::probe, ext::probe, f2fs::probe, jfs::probe, nilfs2::probe, swap::probe, xfs::probe];
+const READERS: &[Reader] = &[btrfs::probe, ext::probe, f2fs::probe, hfsplus::probe, jfs::probe, nilfs2::probe, reiserfs::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] =

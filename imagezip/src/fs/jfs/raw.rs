@@ -60,10 +60,9 @@ pub(super) struct Superblock {
     _at_70: [u8; 24],
     pub(super) s_uuid: [u8; 16],
     pub(super) s_label: [u8; 16],
-    pub(super) s_loguuid: [u8; 16],
 }
 
-const _: () = assert!(size_of::<Superblock>() == 184);
+const _: () = assert!(size_of::<Superblock>() == 168);
 
 /// `JFS1`.
 pub(super) const MAGIC: [u8; 4] = *b"JFS1";
@@ -81,10 +80,9 @@ pub(super) struct LogSuperblock {
     _at_14: [u8; 8],
     pub(super) state: le::U32,
     _at_20: [u8; 4],
-    pub(super) uuid: [u8; 16],
 }
 
-const _: () = assert!(size_of::<LogSuperblock>() == 52);
+const _: () = assert!(size_of::<LogSuperblock>() == 36);
 
 /// `LOGMAGIC`.
 pub(super) const LOG_MAGIC: u32 = 0x8765_4321;

@@ -174,7 +174,7 @@ impl Superblock {
     pub(super) fn check_log(&self, disk: &dyn ReadDisk) -> Result<(), Refusal> {
         let pxd = self.raw.s_logpxd;
         let at = pxd.start() * BLOCK_BYTES + LOG_SUPERBLOCK;
-        let bytes = read(disk, at, 52)?;
+        let bytes = read(disk, at, 36)?;
         let log = raw::LogSuperblock::read_from_bytes(&bytes).ok();
         let log = log.filter(|log| log.magic.get() == raw::LOG_MAGIC);
         let Some(log) = log else {
@@ -184,10 +184,6 @@ impl Superblock {
             let found = format!("version {}, {} blocks", log.version, log.size);
             let expected = format!("version 1, {} blocks", pxd.blocks());
             return Err(Refusal::corrupt("superblock of the log", at, expected, found));
-        }
-        if log.uuid != self.raw.s_loguuid {
-            let found = "that of another log";
-            return Err(Refusal::corrupt("superblock of the log", at, "its UUID", found));
         }
         if log.state.get() != raw::LOG_REDONE {
             return Err(Refusal::unsupported(format!(
@@ -209,7 +205,7 @@ fn shape(raw: &raw::Superblock) -> impl Eq {
 
 fn read_at(disk: &dyn ReadDisk, offset: u64) -> Result<Option<raw::Superblock>, DiskError> {
     let mut bytes = [0; size_of::<raw::Superblock>()];
-    if disk.size_bytes() < offset + 184 {
+    if disk.size_bytes() < offset + 168 {
         return Ok(None);
     }
     disk.read_at(&mut bytes, offset)?;

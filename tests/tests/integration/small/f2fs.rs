@@ -101,7 +101,7 @@ fn f2fs_filled_by_sload() -> Result<()> {
         return Ok(());
     }
     let dir = workspace()?;
-    let image = formatted(dir.path(), 60 << 20, &make(""))?;
+    let image = formatted(dir.path(), 128 << 20, &make(""))?;
     let source = dir.path().join("source");
     tests::content::populate(&source, 8, 40)?;
     run("sload.f2fs", &["-f", text(&source), text(&image)])?;
@@ -148,7 +148,7 @@ fn f2fs_damage_loses_nothing() -> Result<()> {
         return Ok(());
     }
     let dir = workspace()?;
-    let image = formatted(dir.path(), 48 << 20, &make("-O extra_attr,sb_checksum"))?;
+    let image = formatted(dir.path(), 64 << 20, &make("-O extra_attr,sb_checksum"))?;
     worn(KIND, &image, 5, 1, "")?;
     ensure!(files(KIND, &image)?.len() > 20);
     let mut bytes = std::fs::read(&image)?;
@@ -174,8 +174,10 @@ fn f2fs_damage_loses_nothing() -> Result<()> {
     damage.prove()?;
     // Noise all over the metadata.
     let noise = Rng::new(4).bytes(4096);
-    let at = usize::try_from(sit)?;
-    bytes.get_mut(at..at + 4096).context("SIT")?.copy_from_slice(&noise);
+    for copy in [sit, sit + (nat - sit) / 2] {
+        let at = usize::try_from(copy)?;
+        bytes.get_mut(at..at + 4096).context("SIT")?.copy_from_slice(&noise);
+    }
     reason(&f2fs::probe(&imagezip::disk::memory::MemoryDisk::new(bytes))?.context("f2fs")?)?;
     Ok(())
 }

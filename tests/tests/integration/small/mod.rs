@@ -1,6 +1,9 @@
 //! F2FS, NILFS2, JFS, ReiserFS and HFS+ against their own tools and a Linux that mounts them.
 
 mod f2fs;
+mod jfs;
+mod nilfs2;
+mod reiserfs;
 
 use anyhow::{Context, Result, ensure};
 use imagezip::disk::memory::MemoryDisk;

@@ -8,6 +8,7 @@ pub mod bsd_label;
 pub mod content;
 pub mod damaged;
 pub mod foreign;
+pub mod hfsplus;
 pub mod image_file;
 pub mod independent;
 pub mod mount;

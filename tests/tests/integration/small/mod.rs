@@ -1,6 +1,7 @@
 //! F2FS, NILFS2, JFS, ReiserFS and HFS+ against their own tools and a Linux that mounts them.
 
 mod f2fs;
+mod hfsplus;
 mod jfs;
 mod nilfs2;
 mod reiserfs;

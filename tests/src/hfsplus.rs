@@ -94,7 +94,13 @@ fn node(kind: u8, height: u8, records: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The header node of a tree with one leaf or none.
-fn tree_header(nodes: u32, leaf_records: u32, key_max: u16, attributes: u32, compare: u8) -> Vec<u8> {
+fn tree_header(
+    nodes: u32,
+    leaf_records: u32,
+    key_max: u16,
+    attributes: u32,
+    compare: u8,
+) -> Vec<u8> {
     let leaf = u32::from(leaf_records > 0);
     let header = Bytes::default()
         .u16(leaf.try_into().expect("0 or 1"))

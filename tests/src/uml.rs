@@ -172,9 +172,8 @@ impl Outcome {
     /// When there are none.
     pub fn tree(&self) -> Result<Tree> {
         let lines = self.digests.lines().filter_map(|line| line.split_once(" ./"));
-        let tree: Tree = lines
-            .map(|(digest, path)| (path.into(), digest.trim().to_owned()))
-            .collect();
+        let tree: Tree =
+            lines.map(|(digest, path)| (path.into(), digest.trim().to_owned())).collect();
         ensure!(!tree.is_empty(), "no files");
         Ok(tree)
     }

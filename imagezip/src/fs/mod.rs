@@ -103,7 +103,17 @@ pub type ReaderWithOptions =
     fn(&dyn ReadDisk, ProbeOptions) -> Result<Option<Filesystem>, DiskError>;
 
 /// Readers that always do the same. The order only decides in which order several claims are named.
-const READERS: &[Reader] = &[btrfs::probe, ext::probe, f2fs::probe, hfsplus::probe, jfs::probe, nilfs2::probe, reiserfs::probe, swap::probe, xfs::probe];
+const READERS: &[Reader] = &[
+    btrfs::probe,
+    ext::probe,
+    f2fs::probe,
+    hfsplus::probe,
+    jfs::probe,
+    nilfs2::probe,
+    reiserfs::probe,
+    swap::probe,
+    xfs::probe,
+];
 
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] =

@@ -159,16 +159,26 @@ fn journal(disk: &dyn ReadDisk, pack: &Pack) -> Result<Vec<raw::SitJournalEntry>
     };
     if block == 0 || block >= total.saturating_sub(1) {
         let expected = format!("one of {total}");
-        return Err(corrupt(pack, "block with the journal of the SIT", &expected, &block.to_string()));
+        return Err(corrupt(
+            pack,
+            "block with the journal of the SIT",
+            &expected,
+            &block.to_string(),
+        ));
     }
     let bytes = read(disk, (pack.start + block) * BLOCK_BYTES, BLOCK_BYTES)?;
     let bytes = part(&bytes, offset, raw::JOURNAL_BYTES);
-    let (count, mut rest) = bytes.split_first_chunk().map_or((0, bytes), |(count, rest)| {
-        (usize::from(u16::from_le_bytes(*count)), rest)
-    });
+    let (count, mut rest) = bytes
+        .split_first_chunk()
+        .map_or((0, bytes), |(count, rest)| (usize::from(u16::from_le_bytes(*count)), rest));
     if count > raw::SIT_JOURNAL_ENTRIES_MAX {
         let expected = format!("at most {}", raw::SIT_JOURNAL_ENTRIES_MAX);
-        return Err(corrupt(pack, "entries in the journal of the SIT", &expected, &count.to_string()));
+        return Err(corrupt(
+            pack,
+            "entries in the journal of the SIT",
+            &expected,
+            &count.to_string(),
+        ));
     }
     let mut entries = Vec::new();
     while entries.len() < count
@@ -181,10 +191,5 @@ fn journal(disk: &dyn ReadDisk, pack: &Pack) -> Result<Vec<raw::SitJournalEntry>
 }
 
 fn corrupt(pack: &Pack, what: &str, expected: &str, found: &str) -> Refusal {
-    Refusal::corrupt(
-        format!("{what} in the checkpoint"),
-        pack.start * BLOCK_BYTES,
-        expected,
-        found,
-    )
+    Refusal::corrupt(format!("{what} in the checkpoint"), pack.start * BLOCK_BYTES, expected, found)
 }

@@ -91,12 +91,7 @@ impl<'a> Files<'a> {
     }
 
     /// The level of a node and the pointer that leads to this key; `None` when it has none.
-    fn child(
-        &self,
-        node: &[u8],
-        key: u64,
-        place: NodePlace,
-    ) -> Result<Option<(u8, u64)>, Refusal> {
+    fn child(&self, node: &[u8], key: u64, place: NodePlace) -> Result<Option<(u8, u64)>, Refusal> {
         let Ok((header, _)) = raw::BtreeNode::read_from_prefix(node) else {
             return Err(self.corrupt("node of a btree", "a header", "less"));
         };

@@ -113,8 +113,7 @@ impl Superblock {
         if shape(first) != shape(&second) {
             return Err(corrupt("copy", second_at, "the same sizes as in the first", "others"));
         }
-        let newer =
-            if second.s_last_cno.get() > first.s_last_cno.get() { &second } else { first };
+        let newer = if second.s_last_cno.get() > first.s_last_cno.get() { &second } else { first };
         check_state(newer)?;
         geometry(newer, bytes)
     }

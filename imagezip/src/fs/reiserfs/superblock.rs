@@ -157,7 +157,11 @@ impl Superblock {
         // The field is too short for the largest ones, which have 0 there.
         let said = u16::try_from(bitmaps).unwrap_or(0);
         if raw.s_bmap_nr.get() != said {
-            return Err(corrupt("number of bitmaps", &said.to_string(), raw.s_bmap_nr.get().into()));
+            return Err(corrupt(
+                "number of bitmaps",
+                &said.to_string(),
+                raw.s_bmap_nr.get().into(),
+            ));
         }
         let journal = u64::from(raw.jp_journal_1st_block.get());
         let journal_blocks = u64::from(raw.jp_journal_size.get());

@@ -8,7 +8,8 @@ use tests::tools::{output, ready, run, text};
 use tests::uml::{self, Kind, Session};
 use tests::{image_file, poison, rng::Rng};
 
-const KIND: Kind = Kind { name: "f2fs", modules: &["crypto/crc32_generic", "fs/f2fs/f2fs"], options: "noatime" };
+const KIND: Kind =
+    Kind { name: "f2fs", modules: &["crypto/crc32_generic", "fs/f2fs/f2fs"], options: "noatime" };
 
 fn tools() -> Vec<&'static str> {
     [&["mkfs.f2fs", "fsck.f2fs", "dump.f2fs"][..], &uml::TOOLS].concat()
@@ -59,7 +60,9 @@ fn prove_variant(test: &str, options: &str, mib: u64, mount: &str) -> Result<()>
 }
 
 /// Poison, and compares with what fsck.f2fs counts.
-fn prove_exact(image: &Path) -> Result<(imagezip::fs::Filesystem, imagezip::sector_set::SectorSet)> {
+fn prove_exact(
+    image: &Path,
+) -> Result<(imagezip::fs::Filesystem, imagezip::sector_set::SectorSet)> {
     let valid = bracketed(&fsck(image)?, "valid_block_count matching with CP")?;
     let bytes = std::fs::read(image)?;
     let word = |at: usize| {

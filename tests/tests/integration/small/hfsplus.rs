@@ -31,13 +31,14 @@ fn prove_variant(test: &str, plan: Plan, bytes: u64) -> Result<()> {
     let dir = workspace()?;
     let image = formatted(dir.path(), bytes, &|image| make(image, plan))?;
     worn(KIND, &image, bytes >> 20, 3, "")?;
-    let session = Session::new(KIND)?.mount("ro").then("stat -f -c 'free=%f' $M");
-    let free = session.unmount().run(&[&image])?.number("free")?;
+    let session = Session::new(KIND)?.mount("ro").then("stat -f -c 'free=%f\nunit=%s' $M");
+    let said = session.unmount().run(&[&image])?;
+    let free = said.number("free")? * said.number("unit")?;
     let (found, set) = prove(KIND, &image, &check)?;
     let name = if plan.case_sensitive { "hfsx" } else { "hfsplus" };
     ensure!(found.name == name && found.size.get() == bytes / 512, "{found:?}");
     let kept = set.count().get();
-    let used = bytes / 512 - free * u64::from(plan.block) / 512;
+    let used = (bytes - free) / 512;
     ensure!(kept == used, "{kept} sectors kept, {used} in use");
     Ok(())
 }
@@ -97,9 +98,10 @@ fn hfsplus_by_xorriso() -> Result<()> {
     run("xorriso", &args)?;
     let mut bytes = std::fs::read(&iso)?;
     // The Apple partition map names it.
-    let entry = bytes.chunks(512).take(64).find(|sector| {
-        sector.starts_with(b"PM") && sector.get(48..57) == Some(&b"Apple_HFS"[..])
-    });
+    let entry = bytes
+        .chunks(512)
+        .take(64)
+        .find(|sector| sector.starts_with(b"PM") && sector.get(48..57) == Some(&b"Apple_HFS"[..]));
     let entry = entry.context("no HFS+ in the partition map")?;
     let number = |at: usize| -> Result<usize> {
         let bytes = entry.get(at..at + 4).context("number")?;
@@ -141,9 +143,8 @@ fn hfsplus_damage_loses_nothing() -> Result<()> {
         return Ok(());
     }
     let dir = workspace()?;
-    let image = formatted(dir.path(), 30 << 20, &|image| {
-        make(image, Plan { journal: true, ..PLAIN })
-    })?;
+    let image =
+        formatted(dir.path(), 30 << 20, &|image| make(image, Plan { journal: true, ..PLAIN }))?;
     worn(KIND, &image, 5, 1, "")?;
     ensure!(files(KIND, &image)?.len() > 20);
     let mut bytes = std::fs::read(&image)?;

@@ -46,11 +46,7 @@ fn files(kind: Kind, image: &Path) -> Result<Tree> {
 }
 
 /// The poison test, and then: the worn image takes more files and is sound after that.
-fn prove(
-    kind: Kind,
-    image: &Path,
-    check: poison::Check,
-) -> Result<(Filesystem, SectorSet)> {
+fn prove(kind: Kind, image: &Path, check: poison::Check) -> Result<(Filesystem, SectorSet)> {
     let found = poison::prove(image, check, &|image| files(kind, image))?;
     let session = Session::new(kind)?.mount("rw").fill(99, 20)?.unmount().mount("ro").read_all();
     let tree = session.unmount().run(&[image])?.tree()?;

@@ -54,7 +54,8 @@ fn prove_exact(image: &Path, bytes: u64) -> Result<()> {
     let listed = session.unmount().run(&[image])?.said;
     // SEGNUM DATE TIME STAT NBLOCKS, with STAT as `ad--` or `-d--`.
     let in_use = |line: &&str| line.split_whitespace().any(|word| word.contains("d-"));
-    let clean_zero = listed.lines().filter(|l| l.trim_start().starts_with("0 ")).all(|l| !in_use(&l));
+    let clean_zero =
+        listed.lines().filter(|l| l.trim_start().starts_with("0 ")).all(|l| !in_use(&l));
     let used: u64 = listed.lines().filter(in_use).count().try_into()?;
     ensure!(used > 1 && used < segments, "{listed}");
     let (found, set) = prove(KIND, image, &check)?;
@@ -100,7 +101,8 @@ fn nilfs2_cleaned() -> Result<()> {
     let before = poison::recognise(&image)?;
     let session = Session::new(KIND)?.mount("rw").then(&format!(
         "printf '{config}' > /mnt/w/conf
-         nilfs_cleanerd -n -c /mnt/w/conf /dev/ubda $M & sleep 12; kill %1 || true; wait || true"
+         nilfs_cleanerd -n -c /mnt/w/conf /dev/ubda $M; sleep 8; kill $(pidof nilfs_cleanerd)
+         while pidof nilfs_cleanerd; do sleep 0.2; done"
     ));
     let outcome = session.unmount().run(&[&image])?;
     let after = poison::recognise(&image)?;

@@ -195,12 +195,12 @@ impl Superblock {
     }
 }
 
-/// What the superblock and its copy must agree on.
+/// What the superblock and its copy must agree on. Linux leaves the copy as it was when it grows a
+/// filesystem, so the length and what stands behind the blocks are not among it: for these the
+/// header of the block map and the superblock of the log are the witnesses.
 fn shape(raw: &raw::Superblock) -> impl Eq {
-    let places = [raw.s_ait2, raw.s_aim2, raw.s_logpxd, raw.s_fsckpxd];
-    let sizes = [raw.s_bsize, raw.s_pbsize, raw.s_agsize, raw.s_version];
     let logs = [raw.s_l2bsize, raw.s_l2bfactor, raw.s_l2pbsize];
-    (raw.s_magic, raw.s_size, sizes, logs, places, raw.s_uuid)
+    (raw.s_magic, raw.s_bsize, raw.s_pbsize, logs, raw.s_ait2, raw.s_aim2, raw.s_uuid)
 }
 
 fn read_at(disk: &dyn ReadDisk, offset: u64) -> Result<Option<raw::Superblock>, DiskError> {

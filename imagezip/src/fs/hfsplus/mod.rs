@@ -38,6 +38,7 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
         uuid: (id != 0).then(|| format!("{id:016x}")),
         features: header.features(),
         size: SectorCount::whole_in_bytes(end).unwrap_or_default(),
+        volumes: Vec::new(),
         allocation: settle(allocated(disk, &header))?,
     }))
 }
@@ -57,6 +58,7 @@ fn plain(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
         uuid: None,
         features: Vec::new(),
         size: SectorCount::whole_in_bytes(bytes).unwrap_or_default(),
+        volumes: Vec::new(),
         allocation: Allocation::Unsupported { reason: format!("the map of {what} is not read") },
     }))
 }

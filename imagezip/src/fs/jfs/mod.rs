@@ -39,6 +39,7 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
         uuid: uuid_text(raw.s_uuid),
         features: superblock.features(),
         size: superblock.claimed_bytes().and_then(SectorCount::whole_in_bytes).unwrap_or_default(),
+        volumes: Vec::new(),
         allocation: settle(allocated(disk, &superblock))?,
     }))
 }

@@ -44,6 +44,7 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
         uuid: uuid_text(raw.s_uuid),
         features: superblock.features(),
         size: SectorCount::whole_in_bytes(raw.s_dev_size.get()).unwrap_or_default(),
+        volumes: Vec::new(),
         allocation: settle(allocated(disk, &superblock))?,
     }))
 }

@@ -36,6 +36,7 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
         uuid: long.and_then(|raw| uuid_text(raw.s_uuid)),
         features: superblock.features(),
         size: SectorCount::whole_in_bytes(superblock.claimed_bytes()).unwrap_or_default(),
+        volumes: Vec::new(),
         allocation: settle(allocated(disk, &superblock))?,
     }))
 }

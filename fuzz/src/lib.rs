@@ -5,6 +5,7 @@
 //! (`fuzz_targets/any.rs`) and, for a short while, by the smoke test. README.md says how to add one.
 
 pub mod mutate;
+mod pages;
 mod seeds;
 mod targets;
 
@@ -30,4 +31,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "swap", run: targets::filesystem, seeds: seeds::swap },
     Target { name: "ufs", run: targets::filesystem, seeds: seeds::ufs },
     Target { name: "bsd_label", run: targets::disklabel, seeds: seeds::slices },
+    Target { name: "exfat", run: targets::pages, seeds: pages::exfat },
+    Target { name: "ntfs", run: targets::pages, seeds: pages::ntfs },
+    Target { name: "xfs", run: targets::pages, seeds: pages::xfs },
+    Target { name: "btrfs", run: targets::pages, seeds: pages::btrfs },
+    Target { name: "f2fs", run: targets::pages, seeds: pages::f2fs },
+    Target { name: "nilfs2", run: targets::pages, seeds: pages::nilfs2 },
+    Target { name: "jfs", run: targets::pages, seeds: pages::jfs },
+    Target { name: "reiserfs", run: targets::pages, seeds: pages::reiserfs },
+    Target { name: "hfsplus", run: targets::pages, seeds: pages::hfsplus },
 ];

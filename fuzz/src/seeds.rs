@@ -183,7 +183,7 @@ pub(crate) fn slices() -> Vec<Vec<u8>> {
 }
 
 /// A file of this size after a shell command; `None`, said aloud, when the command fails.
-fn made_by(command: &str, bytes: u64) -> Option<Vec<u8>> {
+pub(crate) fn made_by(command: &str, bytes: u64) -> Option<Vec<u8>> {
     let file = tempfile::NamedTempFile::new().ok()?;
     file.as_file().set_len(bytes).ok()?;
     let path = std::env::var("PATH").unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The targets: each takes any bytes and checks what must hold.
 
 use imagezip::disk::ReadDisk;
+use crate::pages;
 use imagezip::disk::memory::MemoryDisk;
 use imagezip::fs::{Allocation, ProbeOptions, probe_with};
 use imagezip::ndz::AnyOrder;
@@ -105,10 +106,19 @@ pub(crate) fn partition(data: &[u8]) {
 /// The start of a partition of [`PARTITION_BYTES`] with a filesystem of whatever kind; the rest of
 /// it is zero.
 pub(crate) fn filesystem(data: &[u8]) {
-    let disk = Excerpt::new(PARTITION_BYTES, 512).with(0, data);
+    probe_all(&Excerpt::new(PARTITION_BYTES, 512).with(0, data));
+}
+
+/// A partition with a filesystem of whatever kind, as pages; the rest of it is zero.
+pub(crate) fn pages(data: &[u8]) {
+    probe_all(&pages::disk(data));
+}
+
+/// Asks all readers.
+fn probe_all(disk: &Excerpt) {
     for force in [false, true] {
         let options = ProbeOptions { force, ..ProbeOptions::default() };
-        let found = probe_with(&disk, options).expect("memory can be read");
+        let found = probe_with(disk, options).expect("memory can be read");
         if let Some(found) = found {
             match &found.allocation {
                 Allocation::Known(set) => {

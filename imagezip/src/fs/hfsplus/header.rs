@@ -55,8 +55,14 @@ pub(super) struct Geometry {
 impl Header {
     /// The volume header of the disk; `None` when there is none.
     pub(super) fn read(disk: &dyn ReadDisk) -> Result<Option<Self>, DiskError> {
-        let raw = read_at(disk, OFFSET)?;
-        Ok(raw.filter(|raw| is_signature(raw.signature)).map(|raw| Self { raw }))
+        // The signature is short, and other filesystems have numbers there: what else is always so
+        // must be as well.
+        let is_header = |raw: &raw::VolumeHeader| {
+            is_signature(raw.signature)
+                && (4..=5).contains(&raw.version.get())
+                && raw.block_size.get().is_power_of_two()
+        };
+        Ok(read_at(disk, OFFSET)?.filter(is_header).map(|raw| Self { raw }))
     }
 
     /// The fields as they stand.
@@ -156,8 +162,9 @@ pub(super) fn plain_hfs(disk: &dyn ReadDisk) -> Result<Option<(u64, bool)>, Disk
     disk.read_at(&mut bytes, OFFSET)?;
     let Ok(raw) = raw::MasterDirectoryBlock::read_from_bytes(&bytes) else { return Ok(None) };
     let block_bytes = u64::from(raw.block_size.get());
-    // The signature is short: the size of a block must be right as well.
-    if raw.signature != *b"BD" || block_bytes == 0 || !block_bytes.is_multiple_of(512) {
+    // The signature is short: the size of a block and of the name must be right as well.
+    let is_size = block_bytes > 0 && block_bytes.is_multiple_of(512);
+    if raw.signature != *b"BD" || !is_size || !(1..=27).contains(&raw.name_len) {
         return Ok(None);
     }
     let blocks = u64::from(raw.allocation_blocks.get()) * block_bytes;

@@ -86,7 +86,10 @@ pub(super) struct MasterDirectoryBlock {
     _at_18: [u8; 4],
     /// Where blocks begin, in sectors.
     pub(super) first_block: be::U16,
-    _at_1e: [u8; 94],
+    _at_1e: [u8; 6],
+    /// Bytes of the volume's name.
+    pub(super) name_len: u8,
+    _at_25: [u8; 87],
     /// The signature of the volume inside: `H+`, `HX`.
     pub(super) embedded: [u8; 2],
 }

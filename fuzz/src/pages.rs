@@ -64,7 +64,7 @@ pub(crate) fn ntfs() -> Vec<Vec<u8>> {
 /// XFS with and without checksums.
 pub(crate) fn xfs() -> Vec<Vec<u8>> {
     let xfs = |options| format!("mkfs.xfs -q -f --unsupported {options} $DISK");
-    let commands = ["-d agcount=1", "-m crc=0 -b size=1024", "-m rmapbt=1 -d agcount=2"].map(xfs);
+    let commands = ["-d agcount=1", "-m crc=0 -b size=1024", "-m rmapbt=1 -d agcount=1"].map(xfs);
     made(&commands.each_ref().map(|command| (command.as_str(), 24 << 10)))
 }
 

@@ -1,7 +1,7 @@
 //! The targets: each takes any bytes and checks what must hold.
 
-use imagezip::disk::ReadDisk;
 use crate::pages;
+use imagezip::disk::ReadDisk;
 use imagezip::disk::memory::MemoryDisk;
 use imagezip::fs::{Allocation, ProbeOptions, probe_with};
 use imagezip::ndz::AnyOrder;

@@ -16,6 +16,7 @@ pub mod netns;
 pub mod pcap;
 pub mod poison;
 pub mod raw_client;
+pub mod replant;
 pub mod rng;
 pub mod samples;
 pub mod test_server;

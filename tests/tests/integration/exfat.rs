@@ -13,15 +13,15 @@ use tests::rng::Rng;
 use tests::tools::{ready, run, text};
 
 /// Debian packages exfatprogs and exfat-fuse.
-const TOOLS: [&str; 5] = ["mkfs.exfat", "fsck.exfat", "dump.exfat", DRIVER, "losetup"];
+pub(super) const TOOLS: [&str; 5] = ["mkfs.exfat", "fsck.exfat", "dump.exfat", DRIVER, "losetup"];
 const DRIVER: &str = "mount.exfat-fuse";
 
-fn workspace() -> Result<TempDir> {
+pub(super) fn workspace() -> Result<TempDir> {
     tempfile::Builder::new().prefix("imagezip-exfat-").tempdir().context("temporary directory")
 }
 
 /// Makes a filesystem by `mkfs.exfat OPTIONS` in a file of `kib` KiB, then fills and wears it.
-fn make_worn(dir: &Path, options: &str, kib: u64, seed: u64) -> Result<PathBuf> {
+pub(super) fn make_worn(dir: &Path, options: &str, kib: u64, seed: u64) -> Result<PathBuf> {
     let image = dir.join("image");
     image_file::create(&image, kib * 1024)?;
     let mut args: Vec<_> = options.split_whitespace().collect();
@@ -46,14 +46,14 @@ fn make_worn(dir: &Path, options: &str, kib: u64, seed: u64) -> Result<PathBuf> 
 }
 
 /// fsck.exfat must find nothing at all.
-fn check(image: &Path) -> Result<()> {
+pub(super) fn check(image: &Path) -> Result<()> {
     let said = run("fsck.exfat", &["-n", text(image)])?;
     ensure!(said.contains("clean"), "{said}");
     Ok(())
 }
 
 /// All files, read by the FUSE driver.
-fn files(image: &Path) -> Result<Tree> {
+pub(super) fn files(image: &Path) -> Result<Tree> {
     let dir = workspace()?;
     let mount = FuseMount::new(DRIVER, image, &dir.path().join("m"), "ro")?;
     let tree = read_tree(mount.point())?;

@@ -13,14 +13,14 @@ use tests::rng::Rng;
 use tests::tools::{ready, run, text};
 
 /// Debian packages dosfstools and mtools.
-const TOOLS: [&str; 5] = ["mkfs.fat", "fsck.fat", "mcopy", "mdel", "mdeltree"];
+pub(super) const TOOLS: [&str; 5] = ["mkfs.fat", "fsck.fat", "mcopy", "mdel", "mdeltree"];
 
-fn workspace() -> Result<TempDir> {
+pub(super) fn workspace() -> Result<TempDir> {
     tempfile::Builder::new().prefix("imagezip-fat-").tempdir().context("temporary directory")
 }
 
 /// Makes a filesystem by `mkfs.fat OPTIONS` in a file of `kib` KiB, then fills and wears it.
-fn make_worn(dir: &Path, options: &str, kib: u64, seed: u64) -> Result<PathBuf> {
+pub(super) fn make_worn(dir: &Path, options: &str, kib: u64, seed: u64) -> Result<PathBuf> {
     let image = dir.join("image");
     image_file::create(&image, kib * 1024)?;
     let mut args = vec!["-n", "WORN"];
@@ -62,12 +62,12 @@ fn wear(dir: &Path, image: &Path, bytes: u64, seed: u64) -> Result<()> {
 }
 
 /// fsck.fat must find nothing at all.
-fn check(image: &Path) -> Result<()> {
+pub(super) fn check(image: &Path) -> Result<()> {
     run("fsck.fat", &["-n", text(image)]).map(drop)
 }
 
 /// All files, read by mtools.
-fn files(image: &Path) -> Result<Tree> {
+pub(super) fn files(image: &Path) -> Result<Tree> {
     let out = tempfile::tempdir()?;
     run("mcopy", &["-i", text(image), "-s", "-n", "::/", text(out.path())])?;
     let tree = read_tree(out.path())?;

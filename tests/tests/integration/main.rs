@@ -16,6 +16,7 @@ mod large;
 mod mcast;
 mod ntfs;
 mod partition;
+mod replant;
 mod roundtrip;
 mod server;
 mod small;

@@ -16,15 +16,15 @@ use tests::rng::Rng;
 use tests::tools::{output, ready, run, text};
 
 /// Debian package ntfs-3g.
-const TOOLS: [&str; 5] = ["mkntfs", "ntfsresize", "ntfsinfo", DRIVER, "losetup"];
+pub(super) const TOOLS: [&str; 5] = ["mkntfs", "ntfsresize", "ntfsinfo", DRIVER, "losetup"];
 const DRIVER: &str = "ntfs-3g";
 
-fn workspace() -> Result<TempDir> {
+pub(super) fn workspace() -> Result<TempDir> {
     tempfile::Builder::new().prefix("imagezip-ntfs-").tempdir().context("temporary directory")
 }
 
 /// Makes a filesystem by `mkntfs OPTIONS` in a file of `kib` KiB.
-fn make(dir: &Path, options: &str, kib: u64) -> Result<PathBuf> {
+pub(super) fn make(dir: &Path, options: &str, kib: u64) -> Result<PathBuf> {
     let image = dir.join("image");
     image_file::create(&image, kib * 1024)?;
     let mut args = vec!["-F", "-Q", "-q", "-L", "Worn"];
@@ -35,7 +35,7 @@ fn make(dir: &Path, options: &str, kib: u64) -> Result<PathBuf> {
 }
 
 /// Fills and wears it.
-fn wear(dir: &Path, image: &Path, seed: u64) -> Result<()> {
+pub(super) fn wear(dir: &Path, image: &Path, seed: u64) -> Result<()> {
     let mount = FuseMount::new(DRIVER, image, &dir.join("m"), "compression")?;
     let point = mount.point();
     populate(point, seed, 40)?;
@@ -55,12 +55,12 @@ fn wear(dir: &Path, image: &Path, seed: u64) -> Result<()> {
 }
 
 /// ntfsresize compares `$Bitmap` with the runs of every file.
-fn check(image: &Path) -> Result<()> {
+pub(super) fn check(image: &Path) -> Result<()> {
     run("ntfsresize", &["--info", "--force", "--no-progress-bar", text(image)]).map(drop)
 }
 
 /// The many files of a worn volume.
-fn files(image: &Path) -> Result<Tree> {
+pub(super) fn files(image: &Path) -> Result<Tree> {
     let tree = all_files(image)?;
     ensure!(tree.len() >= 20, "read only {} files", tree.len());
     Ok(tree)

@@ -14,16 +14,16 @@ use tests::mount::Mount;
 use tests::tools::{is_root, run, text};
 
 /// Debian package btrfs-progs.
-const TOOLS: [&str; 3] = ["mkfs.btrfs", "btrfs", "btrfstune"];
+pub(super) const TOOLS: [&str; 3] = ["mkfs.btrfs", "btrfs", "btrfstune"];
 
 /// A directory for one test, removed with everything in it at the end.
-fn workspace() -> Result<TempDir> {
+pub(super) fn workspace() -> Result<TempDir> {
     tempfile::Builder::new().prefix("imagezip-btrfs-").tempdir().context("temporary directory")
 }
 
 /// Makes a filesystem of `mib` MiB with files in it by `mkfs.btrfs --rootdir`, which needs no root,
 /// then wears it by deletions, snapshots and a balance where we are root.
-fn make_worn(dir: &Path, options: &str, mib: u64, seed: u64) -> Result<PathBuf> {
+pub(super) fn make_worn(dir: &Path, options: &str, mib: u64, seed: u64) -> Result<PathBuf> {
     let source = dir.join("source");
     populate(&source, seed, 60)?;
     let image = dir.join("image");
@@ -56,7 +56,7 @@ fn wear(dir: &Path, image: &Path, seed: u64) -> Result<()> {
 }
 
 /// btrfs check must find nothing at all, in the data neither.
-fn check(image: &Path) -> Result<()> {
+pub(super) fn check(image: &Path) -> Result<()> {
     let args = ["check", "--readonly", "--check-data-csum", text(image)];
     let report = run("btrfs", &args)?;
     ensure!(report.contains("no error found"), "{report}");
@@ -64,7 +64,7 @@ fn check(image: &Path) -> Result<()> {
 }
 
 /// All files: read through the kernel where that can mount it, else by btrfs restore.
-fn files(image: &Path) -> Result<Tree> {
+pub(super) fn files(image: &Path) -> Result<Tree> {
     let dir = tempfile::tempdir()?;
     let point = dir.path().join("m");
     let mounted = is_root().then(|| Mount::new(image, &point, "ro").ok()).flatten();

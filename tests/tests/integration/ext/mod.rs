@@ -13,16 +13,16 @@ use tests::mount::Mount;
 use tests::tools::{is_root, output, run, text};
 
 /// Debian package e2fsprogs.
-const TOOLS: [&str; 4] = ["mke2fs", "e2fsck", "debugfs", "dumpe2fs"];
+pub(super) const TOOLS: [&str; 4] = ["mke2fs", "e2fsck", "debugfs", "dumpe2fs"];
 
 /// A directory for one test, removed with everything in it at the end.
-fn workspace() -> Result<TempDir> {
+pub(super) fn workspace() -> Result<TempDir> {
     tempfile::Builder::new().prefix("imagezip-ext-").tempdir().context("temporary directory")
 }
 
 /// Makes a filesystem of `kib` KiB with files in it by `mke2fs OPTIONS`, then wears it: through the
 /// kernel where that can mount it and we are root, else by deleting with debugfs.
-fn make_worn(dir: &Path, options: &str, kib: u64, seed: u64) -> Result<PathBuf> {
+pub(super) fn make_worn(dir: &Path, options: &str, kib: u64, seed: u64) -> Result<PathBuf> {
     let source = dir.join("source");
     populate(&source, seed, 60)?;
     let image = dir.join("image");
@@ -57,12 +57,12 @@ fn wear(dir: &Path, image: &Path, seed: u64) -> Result<()> {
 }
 
 /// e2fsck must find nothing at all.
-fn check(image: &Path) -> Result<()> {
+pub(super) fn check(image: &Path) -> Result<()> {
     run("e2fsck", &["-fn", text(image)]).map(drop)
 }
 
 /// All files, read by debugfs.
-fn files(image: &Path) -> Result<Tree> {
+pub(super) fn files(image: &Path) -> Result<Tree> {
     let out = tempfile::tempdir()?;
     run("debugfs", &["-R", &format!("rdump / {}", text(out.path())), text(image)])?;
     let tree = read_tree(out.path())?;

@@ -184,3 +184,14 @@ fn f2fs_damage_loses_nothing() -> Result<()> {
     reason(&f2fs::probe(&imagezip::disk::memory::MemoryDisk::new(bytes))?.context("f2fs")?)?;
     Ok(())
 }
+
+/// Saved from one place and loaded to another.
+pub(crate) fn replanted(test: &str) -> Result<()> {
+    if !ready(test, &tools(), false) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = formatted(dir.path(), 64 << 20, &make(""))?;
+    worn(KIND, &image, 6, 1, "")?;
+    tests::replant::prove(&image, &check, &|image| files(KIND, image))
+}

@@ -166,3 +166,14 @@ fn hfsplus_damage_loses_nothing() -> Result<()> {
     reason(&hfsplus::probe(&MemoryDisk::new(bytes))?.context("hfsplus")?)?;
     Ok(())
 }
+
+/// Saved from one place and loaded to another.
+pub(crate) fn replanted(test: &str) -> Result<()> {
+    if !ready(test, &uml::TOOLS, false) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = formatted(dir.path(), 50 << 20, &|image| make(image, PLAIN))?;
+    worn(KIND, &image, 6, 1, "")?;
+    tests::replant::prove(&image, &check, &|image| files(KIND, image))
+}

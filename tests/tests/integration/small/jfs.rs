@@ -153,3 +153,14 @@ fn jfs_damage_loses_nothing() -> Result<()> {
     reason(&jfs::probe(&MemoryDisk::new(bytes))?.context("jfs")?)?;
     Ok(())
 }
+
+/// Saved from one place and loaded to another.
+pub(crate) fn replanted(test: &str) -> Result<()> {
+    if !ready(test, &tools(), false) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = formatted(dir.path(), 48 << 20, &make(""))?;
+    worn(KIND, &image, 6, 1, "")?;
+    tests::replant::prove(&image, &check, &|image| files(KIND, image))
+}

@@ -1,10 +1,10 @@
 //! F2FS, NILFS2, JFS, ReiserFS and HFS+ against their own tools and a Linux that mounts them.
 
-mod f2fs;
-mod hfsplus;
-mod jfs;
-mod nilfs2;
-mod reiserfs;
+pub(crate) mod f2fs;
+pub(crate) mod hfsplus;
+pub(crate) mod jfs;
+pub(crate) mod nilfs2;
+pub(crate) mod reiserfs;
 
 use anyhow::{Context, Result, ensure};
 use imagezip::disk::memory::MemoryDisk;

@@ -161,3 +161,14 @@ fn nilfs2_damage_loses_nothing() -> Result<()> {
     reason(&nilfs2::probe(&MemoryDisk::new(short))?.context("nilfs2")?)?;
     Ok(())
 }
+
+/// Saved from one place and loaded to another.
+pub(crate) fn replanted(test: &str) -> Result<()> {
+    if !ready(test, &tools(), false) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = formatted(dir.path(), 60 << 20, &make("-B 64"))?;
+    worn(KIND, &image, 6, 1, "")?;
+    tests::replant::prove(&image, &check, &|image| files(KIND, image))
+}

@@ -149,3 +149,14 @@ fn reiserfs_damage_loses_nothing() -> Result<()> {
     reason(&reiserfs::probe(&MemoryDisk::new(bytes))?.context("reiserfs")?)?;
     Ok(())
 }
+
+/// Saved from one place and loaded to another.
+pub(crate) fn replanted(test: &str) -> Result<()> {
+    if !ready(test, &tools(), false) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = formatted(dir.path(), 64 << 20, &make(""))?;
+    worn(KIND, &image, 6, 1, "")?;
+    tests::replant::prove(&image, &check, &|image| files(KIND, image))
+}

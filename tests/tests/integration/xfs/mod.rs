@@ -16,16 +16,16 @@ use tests::mount::Mount;
 use tests::tools::{is_root, output, run, text};
 
 /// Debian package xfsprogs.
-const TOOLS: [&str; 3] = ["mkfs.xfs", "xfs_repair", "xfs_db"];
+pub(super) const TOOLS: [&str; 3] = ["mkfs.xfs", "xfs_repair", "xfs_db"];
 
 /// A directory for one test, removed with everything in it at the end.
-fn workspace() -> Result<TempDir> {
+pub(super) fn workspace() -> Result<TempDir> {
     tempfile::Builder::new().prefix("imagezip-xfs-").tempdir().context("temporary directory")
 }
 
 /// Makes a filesystem of `mib` MiB by `mkfs.xfs OPTIONS` with files in it from a prototype file,
 /// which needs no root, then wears it where the kernel can mount it and we are root.
-fn make_worn(dir: &Path, options: &str, mib: u64, seed: u64) -> Result<PathBuf> {
+pub(super) fn make_worn(dir: &Path, options: &str, mib: u64, seed: u64) -> Result<PathBuf> {
     let source = dir.join("source");
     populate(&source, seed, 60)?;
     let image = dir.join("image");
@@ -72,13 +72,13 @@ fn describe(directory: &Path, lines: &mut String) -> Result<()> {
 }
 
 /// xfs_repair must find nothing at all.
-fn check(image: &Path) -> Result<()> {
+pub(super) fn check(image: &Path) -> Result<()> {
     run("xfs_repair", &["-n", "-f", text(image)]).map(drop)
 }
 
 /// All files: read through the kernel where that can mount it, else block by block as xfs_db finds
 /// them.
-fn files(image: &Path) -> Result<Tree> {
+pub(super) fn files(image: &Path) -> Result<Tree> {
     let dir = tempfile::tempdir()?;
     let point = dir.path().join("m");
     let mounted = is_root().then(|| Mount::new(image, &point, "ro,norecovery").ok()).flatten();

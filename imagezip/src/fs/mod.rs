@@ -22,6 +22,7 @@ pub mod hfsplus;
 mod identity;
 pub mod jfs;
 pub mod nilfs2;
+mod lvm;
 pub mod ntfs;
 mod options;
 mod refusal;
@@ -130,7 +131,7 @@ pub(crate) struct Container {
 }
 
 /// Containers. They are looked into in partitions, not inside each other.
-const CONTAINERS: &[Container] = &[bsd_label::CONTAINER];
+const CONTAINERS: &[Container] = &[bsd_label::CONTAINER, lvm::CONTAINER];
 
 /// Asks every reader; `None` when none knows the content of `disk`, which is one partition (or a
 /// whole disk without a table).

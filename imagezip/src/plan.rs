@@ -7,7 +7,7 @@
 
 use crate::disk::{DiskError, ReadDisk, Window};
 use crate::fs::{self, Filesystem};
-use crate::partition::{self, Partition, Scheme, Table};
+use crate::partition::{self, Partition, Scheme, Table, Warning};
 use crate::sector_set::SectorSet;
 use crate::units::{Sector, SectorCount, SectorRange};
 use std::collections::BTreeSet;
@@ -182,10 +182,37 @@ pub fn plan(disk: &dyn ReadDisk, options: &PlanOptions) -> Result<SavePlan, Plan
         }
         return Ok(whole_disk(table, all, Verdict::WholeDoubtful(reason)));
     }
+    if let Some(reason) = member_reason(disk, &table) {
+        if options.strict {
+            return Err(PlanError::Strict { what: "the disk".into(), reason });
+        }
+        let (window, slice) = slice_window(&table, options, all);
+        let partition = options.slice.and_then(|number| table.partition(number)).cloned();
+        let mut plan = whole_disk(table, window, Verdict::WholeDoubtful(reason));
+        plan.items.iter_mut().for_each(|item| item.partition = partition.clone());
+        plan.slice = slice;
+        if slice {
+            plan.ranges = SectorSet::from_range(SectorRange::whole(window.count()));
+        }
+        return Ok(plan);
+    }
     match table.scheme {
         Scheme::None => bare_disk(disk, table, all, options),
         _ => partitioned(disk, table, all, options),
     }
+}
+
+/// Why a disk with partitions is kept whole as a member of an array. What they hold is then not all
+/// of what they seem to hold. A mark inside a partition is that partition's.
+fn member_reason(disk: &dyn ReadDisk, table: &Table) -> Option<String> {
+    if table.scheme == Scheme::None {
+        return None;
+    }
+    // What cannot be read is met again when it is saved.
+    let member = fs::member_of(disk).ok().flatten()?;
+    let mark = Sector::containing_byte(member.mark_offset)?;
+    let inside = table.partitions.iter().any(|partition| partition.range.contains(mark));
+    if inside { None } else { member.filesystem.doubt(disk.sectors()) }
 }
 
 fn whole_disk(table: Table, all: SectorRange, verdict: Verdict) -> SavePlan {
@@ -224,7 +251,7 @@ fn bare_disk(
     all: SectorRange,
     options: &PlanOptions,
 ) -> Result<SavePlan, PlanError> {
-    let (item, kept) = examine(disk, None, all, options)?;
+    let (item, kept) = examine(disk, None, all, None, options)?;
     let ranges = kept.close_gaps(options.gap_min);
     let outside = SectorCount::ZERO;
     Ok(SavePlan { table, items: vec![item], ranges, outside, window: all, slice: false })
@@ -241,8 +268,12 @@ fn partitioned(
     let mut inside = SectorSet::empty();
     let mut kept = SectorSet::empty();
     let chosen = |p: &&Partition| options.slice.is_none_or(|number| p.number == number);
+    let iso_end = table.warnings.iter().find_map(|warning| match warning {
+        Warning::IsoImage { end } => Some(*end),
+        _ => None,
+    });
     for partition in table.partitions.iter().filter(chosen) {
-        let (item, set) = examine(disk, Some(partition), partition.range, options)?;
+        let (item, set) = examine(disk, Some(partition), partition.range, iso_end, options)?;
         kept = kept.union(&set);
         inside = inside.union(&SectorSet::from_range(partition.range));
         items.push(item);
@@ -272,6 +303,7 @@ fn examine(
     disk: &dyn ReadDisk,
     partition: Option<&Partition>,
     range: SectorRange,
+    iso_end: Option<Sector>,
     options: &PlanOptions,
 ) -> Result<(PlanItem, SectorSet), PlanError> {
     let asked = |set: &BTreeSet<u32>| partition.is_some_and(|p| set.contains(&p.number));
@@ -290,7 +322,7 @@ fn examine(
         return Ok((item(None, Verdict::WholeAsked, &whole), whole));
     }
     let (mut filesystem, verdict) = match fs::probe_with(&Window::new(disk, range), options.probe) {
-        Ok(filesystem) => judge(filesystem, range),
+        Ok(filesystem) => judge(filesystem, range, iso_end),
         Err(error) => (None, Verdict::WholeDoubtful(error.to_string())),
     };
     if options.strict
@@ -308,10 +340,27 @@ fn examine(
     Ok((item(filesystem, verdict, &kept), kept))
 }
 
-fn judge(filesystem: Option<Filesystem>, range: SectorRange) -> (Option<Filesystem>, Verdict) {
+fn judge(
+    filesystem: Option<Filesystem>,
+    range: SectorRange,
+    iso_end: Option<Sector>,
+) -> (Option<Filesystem>, Verdict) {
     let Some(found) = filesystem else { return (None, Verdict::WholeUnknown) };
-    let doubt = found.doubt(range.count());
+    let mut doubt = found.doubt(range.count());
+    if is_in_iso(&found, range, iso_end) {
+        let reason = "it is part of the ISO 9660 image at the start of the disk";
+        doubt = doubt.or_else(|| Some(reason.into()));
+    }
     (Some(found), doubt.map_or(Verdict::Allocated, Verdict::WholeDoubtful))
+}
+
+/// True for what an ISO 9660 image for discs and sticks shows as a partition of itself: the checksum
+/// of the image covers free space there too. Any other filesystem has overwritten the image, of
+/// which then only the head is left.
+fn is_in_iso(found: &Filesystem, range: SectorRange, iso_end: Option<Sector>) -> bool {
+    let name = found.name.to_ascii_lowercase();
+    iso_end.is_some_and(|end| range.start() < end)
+        && (name.starts_with("fat") || name.starts_with("hfs"))
 }
 
 /// What `--strict` refuses: all of it, or one of its volumes, would be kept whole for a doubt.

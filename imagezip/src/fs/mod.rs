@@ -23,8 +23,10 @@ mod identity;
 pub mod jfs;
 pub mod nilfs2;
 mod lvm;
+mod md;
 pub mod ntfs;
 mod options;
+mod recognised;
 mod refusal;
 pub mod reiserfs;
 pub mod swap;
@@ -115,6 +117,7 @@ const READERS: &[Reader] = &[
     swap::probe,
     xfs::probe,
 ];
+const READERS: &[Reader] = &[btrfs::probe, ext::probe, recognised::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] =
@@ -156,6 +159,9 @@ pub fn probe_with(
     disk: &dyn ReadDisk,
     options: ProbeOptions,
 ) -> Result<Option<Filesystem>, DiskError> {
+    if let Some(member) = member_of(disk)? {
+        return Ok(Some(member.filesystem));
+    }
     let mut claims = contents(disk, options)?;
     for container in CONTAINERS {
         let Some(found) = (container.probe)(disk, options)? else { continue };
@@ -181,6 +187,9 @@ pub(crate) fn probe_volume(
                       inside the machine for a small image";
         return Ok(Some(whole("partition table", disk, reason.into())));
     }
+    if let Some(member) = member_of(disk)? {
+        return Ok(Some(member.filesystem));
+    }
     let mut claims = contents(disk, options)?;
     for container in CONTAINERS {
         if (container.is_marked)(disk)? {
@@ -190,6 +199,27 @@ pub(crate) fn probe_volume(
         }
     }
     Ok(judge(claims))
+}
+
+/// A part of something that spans several devices and marks each of them, often at the end. What
+/// else it carries does not count: it may look like a whole filesystem, or be half of one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// What is told about it; it is kept whole.
+    pub filesystem: Filesystem,
+    /// Byte offset of the mark.
+    pub mark_offset: u64,
+}
+
+/// The mark that makes all of `disk` a member of something larger.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn member_of(disk: &dyn ReadDisk) -> Result<Option<Member>, DiskError> {
+    match md::probe(disk)? {
+        Some(member) => Ok(Some(member)),
+        None => recognised::member(disk),
+    }
 }
 
 /// Claims of all readers but those of containers.

@@ -275,7 +275,10 @@ impl Compressor {
 
     /// Puts the compressed form of `data` into `out`, which is empty; it may refer to `before` when
     /// the codec is zlib. Returns deflate's marks.
-    fn append(
+    ///
+    /// # Errors
+    /// When the library fails.
+    pub(super) fn append(
         &mut self,
         before: &[u8],
         data: &[u8],

@@ -8,11 +8,13 @@
 //! does: decide what is saved ([`crate::plan`] does), or open and name files.
 
 mod compress;
+mod estimate;
 mod packer;
 mod piece;
 mod slice_label;
 
 pub use compress::CompressError;
+pub use estimate::estimate;
 pub use packer::ImageFields;
 pub use piece::{PIECE_LEN, ZERO_CELL};
 pub use slice_label::{LabelForm, SliceLabel, label_form};

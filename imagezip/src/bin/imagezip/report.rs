@@ -2,14 +2,15 @@
 //! as JSON.
 
 use crate::args::{Args, Encoding};
+use anyhow::Result;
 use imagezip::cli::{print, say};
-use imagezip::disk::ReadDisk;
+use imagezip::disk::{ReadDisk, Window};
 use imagezip::fs::{Volume, VolumeVerdict};
 use imagezip::ndz::CHUNK_SIZE;
 use imagezip::partition::Scheme;
 use imagezip::plan::{PlanItem, SavePlan, Verdict};
 use imagezip::progress::{Progress, Stage};
-use imagezip::save::Saved;
+use imagezip::save::{SaveError, Saved, estimate};
 use imagezip::units::{HumanBytes, SectorCount};
 use serde_json::{Value, json};
 use std::io;
@@ -48,11 +49,36 @@ impl Report<'_> {
     }
 
     /// Prints the plan to standard output.
-    pub(crate) fn print_info(&self) -> io::Result<()> {
-        match self.args.json {
-            true => print(&format!("{}\n", self.plan_json())),
-            false => print(&self.plan_text()),
+    pub(crate) fn print_info(&self) -> Result<()> {
+        let image = self.estimated_image()?;
+        if self.args.json {
+            let mut object = self.plan_json();
+            if let Value::Object(map) = &mut object {
+                map.insert("format".into(), json!(self.encoding.version.to_string()));
+                map.insert("estimated_image_bytes".into(), json!(image));
+            }
+            print(&format!("{object}\n"))?;
+        } else {
+            let Encoding { version, codec, .. } = self.encoding;
+            let image = HumanBytes(image);
+            print(&format!(
+                "{}  image: about {image} ({version} {codec})\n",
+                self.plan_text(true)
+            ))?;
         }
+        Ok(())
+    }
+
+    fn estimated_image(&self) -> Result<u64, SaveError> {
+        let Encoding { codec, level, .. } = *self.encoding;
+        let window;
+        let source: &dyn ReadDisk = if self.plan.slice {
+            window = Window::new(self.disk, self.plan.window);
+            &window
+        } else {
+            self.disk
+        };
+        estimate(source, &self.plan.ranges, codec, level)
     }
 
     /// Prints what was saved.
@@ -78,17 +104,18 @@ impl Report<'_> {
             }
         } else if !self.args.quiet {
             let saved = self.saved_text(saved, progress, time);
-            say(format_args!("{}{saved}", self.plan_text()));
+            say(format_args!("{}{saved}", self.plan_text(false)));
         }
         Ok(())
     }
 
-    fn plan_text(&self) -> String {
+    /// `fully` with the features of filesystems.
+    fn plan_text(&self, fully: bool) -> String {
         let size = HumanBytes(self.disk.size_bytes());
         let source = self.args.source.display();
         let mut text = format!("{source}: {size}, {}\n", scheme(self.plan));
         for item in &self.plan.items {
-            text += &item_text(item);
+            text += &item_text(item, fully);
         }
         if !self.plan.outside.is_zero() {
             let outside = HumanBytes(self.plan.outside.bytes());
@@ -212,7 +239,7 @@ fn verdict_text(item: &PlanItem) -> String {
     }
 }
 
-fn item_text(item: &PlanItem) -> String {
+fn item_text(item: &PlanItem, fully: bool) -> String {
     let size = HumanBytes(item.range.byte_len());
     let mut text = format!("  {}: {size}", item.what());
     if let Some(partition) = &item.partition {
@@ -225,8 +252,23 @@ fn item_text(item: &PlanItem) -> String {
         }
     }
     text += &format!(": {}\n", verdict_text(item));
-    volumes(item).iter().for_each(|volume| text += &volume_text(volume));
+    if let Some(found) = item.filesystem.as_ref().filter(|_| fully) {
+        text += &features_text("    ", &found.features);
+    }
+    for volume in volumes(item) {
+        text += &volume_text(volume);
+        if fully {
+            text += &features_text("      ", &volume.features);
+        }
+    }
     text
+}
+
+fn features_text(indent: &str, features: &[String]) -> String {
+    match features {
+        [] => String::new(),
+        _ => format!("{indent}features: {}\n", features.join(", ")),
+    }
 }
 
 /// The volumes in a partition that is a container of them.

@@ -35,7 +35,7 @@ use label::Label;
 pub(super) const CONTAINER: Container =
     Container { name: NAME, is_marked: label::is_marked, probe };
 
-const NAME: &str = "LVM2";
+const NAME: &str = "lvm2";
 
 /// The identity of a physical volume: 32 letters and digits.
 #[derive(Clone, Debug, Eq, PartialEq)]

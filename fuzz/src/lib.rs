@@ -4,6 +4,7 @@
 //! bytes are: no panic, no endless loop, and what a target asserts. Run by libFuzzer
 //! (`fuzz_targets/any.rs`) and, for a short while, by the smoke test. README.md says how to add one.
 
+mod lvm;
 pub mod mutate;
 mod pages;
 mod seeds;
@@ -28,6 +29,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "partition", run: targets::partition, seeds: seeds::partition_tables },
     Target { name: "ext", run: targets::filesystem, seeds: seeds::ext },
     Target { name: "fat", run: targets::filesystem, seeds: seeds::fat },
+    Target { name: "lvm", run: lvm::target, seeds: lvm::seeds },
+    Target { name: "recognised", run: targets::filesystem, seeds: seeds::recognised },
     Target { name: "swap", run: targets::filesystem, seeds: seeds::swap },
     Target { name: "ufs", run: targets::filesystem, seeds: seeds::ufs },
     Target { name: "bsd_label", run: targets::disklabel, seeds: seeds::slices },

@@ -354,13 +354,17 @@ fn judge(
     (Some(found), doubt.map_or(Verdict::Allocated, Verdict::WholeDoubtful))
 }
 
+/// A partition that xorriso and its like append to an ISO 9660 image begins at most so far behind
+/// the end of its filesystem.
+const ISO_APPENDED_MAX: SectorCount = SectorCount::from_u32(2048);
+
 /// True for what an ISO 9660 image for discs and sticks shows as a partition of itself: the checksum
 /// of the image covers free space there too. Any other filesystem has overwritten the image, of
 /// which then only the head is left.
 fn is_in_iso(found: &Filesystem, range: SectorRange, iso_end: Option<Sector>) -> bool {
-    let name = found.name.to_ascii_lowercase();
-    iso_end.is_some_and(|end| range.start() < end)
-        && (name.starts_with("fat") || name.starts_with("hfs"))
+    let end = iso_end.and_then(|end| end.checked_add(ISO_APPENDED_MAX));
+    end.is_some_and(|end| range.start() <= end)
+        && (found.name.starts_with("fat") || found.name.starts_with("hfs"))
 }
 
 /// What `--strict` refuses: all of it, or one of its volumes, would be kept whole for a doubt.

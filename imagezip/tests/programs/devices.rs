@@ -6,10 +6,10 @@ use crate::tools::{ready, run, run_with};
 use std::path::{Path, PathBuf};
 
 /// A loop device, detached when dropped.
-struct Loop(String);
+pub(crate) struct Loop(pub(crate) String);
 
 impl Loop {
-    fn new(file: &Path, sector_bytes: u32) -> Self {
+    pub(crate) fn new(file: &Path, sector_bytes: u32) -> Self {
         let size = sector_bytes.to_string();
         let flags = ["--find", "--show", "--sector-size", &size].map(AsRef::as_ref);
         let device = run("losetup", &[&flags, [file.as_os_str()].as_slice()].concat());
@@ -40,7 +40,7 @@ impl Drop for Mount {
     }
 }
 
-fn can_run(test: &str) -> bool {
+pub(crate) fn can_run(test: &str) -> bool {
     let tools = [&TOOLS[..], &["losetup", "mount", "umount"]].concat();
     ready(test, &tools, true)
 }

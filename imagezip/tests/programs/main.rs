@@ -4,6 +4,7 @@
 mod devices;
 mod disks;
 mod files;
+mod large;
 mod options;
 mod partitions;
 mod process;
@@ -12,5 +13,6 @@ mod sizes;
 mod slices;
 mod statuses;
 mod tools;
+mod volumes;
 mod whole_disk;
 mod wrong_input;

@@ -1,7 +1,7 @@
 //! Disks beyond 2 TiB, with sectors of both sizes, in sparse files.
 
 use crate::devices::{self, Loop};
-use crate::process::Place;
+use crate::process::{Place, write_at};
 use crate::tools::{ready, run};
 
 const TIB: u64 = 1 << 40;
@@ -9,13 +9,22 @@ const TIB: u64 = 1 << 40;
 /// Byte offset of the second partition: beyond what 32 bits can count in sectors.
 const FAR: u64 = 5 * (TIB >> 1);
 
-/// A disk of 3 TiB with a small ext4 near its start and one beyond 2 TiB.
+/// A disk of 3 TiB with a small ext4 near its start and one beyond 2 TiB. Between them is swap: what
+/// is in no partition would be kept.
 fn make(place: &Place, device: &str, sector: u64) {
-    let part = |number: u64, at: u64| format!("-n{number}:{}:+16M", at / sector);
-    run("sgdisk", &[&part(1, 1 << 20), &part(2, FAR), device]);
+    let part = |number: u64, from: u64, to: u64| {
+        format!("-n{number}:{}:{}", from / sector, to / sector - 1)
+    };
+    let parts = [(1, 1 << 20, 17 << 20), (2, FAR, FAR + (16 << 20)), (3, 17 << 20, FAR)];
+    let [one, two, three] = parts.map(|(number, from, to)| part(number, from, to));
+    run("sgdisk", &["-a1", &one, &two, &three, device]);
+    let disk = place.path("disk.raw");
+    let last_page = u32::try_from((FAR - (17 << 20)) / 4096 - 1).unwrap();
+    write_at(&disk, (17 << 20) + 1024, &1u32.to_le_bytes());
+    write_at(&disk, (17 << 20) + 1028, &last_page.to_le_bytes());
+    write_at(&disk, (17 << 20) + 4086, b"SWAPSPACE2");
     for offset in [1 << 20, FAR] {
         let offset = format!("offset={offset}");
-        let disk = place.path("disk.raw");
         let mut args = ["-q", "-F", "-E", &offset].map(AsRef::as_ref).to_vec();
         args.extend([disk.as_os_str(), "16m".as_ref()]);
         run("mkfs.ext4", &args);

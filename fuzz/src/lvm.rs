@@ -59,7 +59,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "a { S segment_count = 2 segment1 { start_extent = 0 extent_count = 4 type = \"striped\"\n\
          stripe_count = 2 stripe_size = 8 stripes = [ \"pv0\", 2, \"pv0\", 9 ] }\n\
          segment2 { start_extent = 4 extent_count = 1 type = \"striped\" stripe_count = 1\n\
-         stripes = [ \"pv1\", 0 ] } } # comment",
+         stripes = [ \"pv1\", 0 ] } } # comment\n",
         "p { S segment_count = 1 segment1 { start_extent = 0 extent_count = 2 type = \"thin-pool\"\n\
          metadata = \"m\" pool = \"d\" } }\n\
          m { S segment_count = 1 segment1 { start_extent = 0 extent_count = 1 type = \"mirror\"\n\

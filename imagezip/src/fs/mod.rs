@@ -21,9 +21,9 @@ pub mod fat;
 pub mod hfsplus;
 mod identity;
 pub mod jfs;
-pub mod nilfs2;
 mod lvm;
 mod md;
+pub mod nilfs2;
 pub mod ntfs;
 mod options;
 mod recognised;
@@ -113,11 +113,11 @@ const READERS: &[Reader] = &[
     hfsplus::probe,
     jfs::probe,
     nilfs2::probe,
+    recognised::probe,
     reiserfs::probe,
     swap::probe,
     xfs::probe,
 ];
-const READERS: &[Reader] = &[btrfs::probe, ext::probe, recognised::probe, swap::probe, xfs::probe];
 
 /// Readers that heed the options.
 const READERS_WITH_OPTIONS: &[ReaderWithOptions] =

@@ -142,6 +142,13 @@ fn f2fs_on_several_devices_or_zoned_is_kept() -> Result<()> {
     let image = formatted(dir.path(), 64 << 20, &make(&options))?;
     let why = reason(&poison::recognise(&image)?)?;
     ensure!(why.contains("several devices"), "{why}");
+    // `blkzoned`, which mkfs.f2fs only sets on such a device, in both superblocks.
+    let image = formatted(dir.path(), 64 << 20, &make(""))?;
+    for superblock in [1024, 5120] {
+        poison::flip(&image, superblock + 2180, 2)?;
+    }
+    let why = reason(&poison::recognise(&image)?)?;
+    ensure!(why.contains("blkzoned"), "{why}");
     Ok(())
 }
 

@@ -3,12 +3,10 @@
 //! What it owns: the batch's buffer, and a batch that the system did not take yet. What it never
 //! does: wait; it says when to try again.
 
-use crate::page_cache::PageCache;
 use mcast::{GroupSocket, SendBatch, SocketError, Stop};
 use proto::time::{Duration, Instant};
 use proto::wire::{BLOCK_HEADER_LEN, encode_block_header};
 use std::collections::BTreeMap;
-use std::io::IoSliceMut;
 use std::net::SocketAddr;
 
 /// Most blocks in one batch: what fits one segmented send.
@@ -74,16 +72,21 @@ impl Outbox {
         (self.to, self.is_group) = (to, is_group);
     }
 
-    /// Copies blocks into the batch as far as it has room. `bytes` is the run's chunk.
+    /// Blocks that fit before a flush is due.
+    pub(crate) fn room(&self) -> u32 {
+        u32::try_from(self.batch.room()).unwrap_or(0)
+    }
+
+    /// Copies blocks into the batch as far as it has room. `bytes` begins with the run's next block.
     pub(crate) fn put(&mut self, run: &mut Run, bytes: &[u8]) {
-        while run.left > 0 {
+        for block in bytes.chunks_exact(self.block_len) {
+            if run.left == 0 {
+                return;
+            }
             let Some(slot) = self.batch.push() else { return };
-            let from =
-                usize::try_from(run.next).unwrap_or(usize::MAX).saturating_mul(self.block_len);
-            let block = bytes.get(from..from.saturating_add(self.block_len));
             let header = encode_block_header(self.srcip, run.chunk, run.next, self.block_size);
-            if let (Some(block), Some(header)) = (block, header)
-                && let Some((head, payload)) = slot.split_at_mut_checked(BLOCK_HEADER_LEN)
+            if let (Some(header), Some((head, payload))) =
+                (header, slot.split_at_mut_checked(BLOCK_HEADER_LEN))
             {
                 head.copy_from_slice(&header);
                 payload.copy_from_slice(block);
@@ -91,34 +94,6 @@ impl Outbox {
             run.next += 1;
             run.left -= 1;
         }
-    }
-
-    /// Reads blocks into the batch as far as it has room and they are in memory. False, with
-    /// nothing changed, when not all of what there is room for is in memory.
-    pub(crate) fn put_cached(&mut self, run: &mut Run, cache: &mut PageCache) -> bool {
-        let mut payloads: [IoSliceMut<'_>; BATCH_BLOCKS_MAX] =
-            std::array::from_fn(|_| IoSliceMut::new(&mut []));
-        let wanted = usize::try_from(run.left).unwrap_or(usize::MAX).min(BATCH_BLOCKS_MAX);
-        let slots = self.batch.push_many(wanted);
-        let count = slots.len();
-        for ((slot, payload), block) in slots.zip(&mut payloads).zip(run.next..) {
-            let header = encode_block_header(self.srcip, run.chunk, block, self.block_size);
-            if let (Some(header), Some((head, body))) =
-                (header, slot.split_at_mut_checked(BLOCK_HEADER_LEN))
-            {
-                head.copy_from_slice(&header);
-                *payload = IoSliceMut::new(body);
-            }
-        }
-        let payloads = payloads.get_mut(..count).unwrap_or_default();
-        if !cache.read(run.chunk, run.next, payloads) {
-            self.batch.take_back(count);
-            return false;
-        }
-        let count = u32::try_from(count).unwrap_or(run.left);
-        run.next += count;
-        run.left -= count;
-        true
     }
 
     /// True when a flush is due before more blocks can be put.
@@ -204,7 +179,8 @@ mod tests {
         let bytes: Vec<u8> = (0..64).collect();
         let mut run = Run { chunk: 5, next: 1, left: 7 };
         while run.left > 0 {
-            outbox.put(&mut run, &bytes);
+            let from = usize::try_from(run.next).unwrap() * 8;
+            outbox.put(&mut run, &bytes[from..]);
             assert!(outbox.flush(&socket, Instant::ZERO).unwrap());
         }
         let mut buffer = [0; 100];

@@ -88,9 +88,16 @@ impl Peer {
         while let Some(run) = self.next_run(now, outbox, socket)? {
             self.plan(now, run.chunk, ahead, ahead_max);
             let mut rest = run;
-            if !outbox.put_cached(&mut rest, ahead.cache()) {
+            let count = run.left.min(outbox.room());
+            if let Some(bytes) = ahead.cache().read(run.chunk, run.next, count) {
+                outbox.put(&mut rest, bytes);
+            } else {
                 match ahead.lookup(now, run.chunk) {
-                    Lookup::Ready(bytes) => outbox.put(&mut rest, bytes),
+                    Lookup::Ready(bytes) => {
+                        let from = self.session.config().geometry.offset(0, run.next);
+                        let from = usize::try_from(from).unwrap_or(usize::MAX);
+                        outbox.put(&mut rest, bytes.get(from..).unwrap_or_default());
+                    }
                     Lookup::Coming => {
                         self.stalled = true;
                         break;

@@ -123,27 +123,37 @@ impl ReadAhead {
 
     /// Has chunks read that will be sent soon, the nearest first; gives them up last.
     pub(crate) fn expect(&mut self, now: Instant, upcoming: impl Iterator<Item = u32>) {
+        if self.cache.is_supported() {
+            return self.warm(upcoming);
+        }
         // At most half, so that what was sent just now stays for repairs.
         for chunk in upcoming.take(self.slots_max / 2) {
-            if self.failed.get(&chunk).is_some_and(|until| now < *until) {
-                continue;
-            }
-            if self.cache.is_supported() {
-                self.warm(chunk);
-            } else {
+            if self.failed.get(&chunk).is_none_or(|until| now >= *until) {
                 self.prepare(chunk);
             }
         }
     }
 
-    fn warm(&mut self, chunk: u32) {
-        if self.warmed.contains(&chunk) || self.reader.submit(Job::Warm { chunk }).is_err() {
+    /// Has the kernel read the chunks that will be sent soon, when it needs to be told: several at a
+    /// time, as each wakes the thread.
+    fn warm(&mut self, upcoming: impl Iterator<Item = u32>) {
+        let mut known = 0;
+        let mut new = Vec::new();
+        for chunk in upcoming.take(self.slots_max / 2) {
+            if !self.warmed.contains(&chunk) {
+                new.push(chunk);
+            } else if new.is_empty() {
+                known += 1;
+            }
+        }
+        if new.is_empty() || known > self.slots_max / 4 {
             return;
         }
-        if self.warmed.len() >= self.slots_max {
-            self.warmed.pop_front();
+        if self.reader.submit(Job::Warm { chunks: new.clone() }).is_ok() {
+            self.warmed.extend(new);
+            let surplus = self.warmed.len().saturating_sub(self.slots_max);
+            self.warmed.drain(..surplus);
         }
-        self.warmed.push_back(chunk);
     }
 
     fn prepare(&mut self, chunk: u32) {
@@ -205,8 +215,7 @@ mod tests {
         // A pipe has no page cache.
         let pipe = OwnedFd::from(io::pipe().unwrap().0);
         let mut unsupported = PageCache::new(pipe.into(), geometry);
-        assert!(!unsupported.read(0, 0, &mut [io::IoSliceMut::new(&mut [0])]));
-        assert!(!unsupported.is_supported());
+        assert!(unsupported.read(0, 0, 1).is_none() && !unsupported.is_supported());
         (ReadAhead::new(reader, unsupported, &geometry, slots), socket, file)
     }
 

@@ -24,10 +24,10 @@ pub(crate) enum Job {
         /// Where its bytes go.
         buffer: Box<[u8]>,
     },
-    /// Have the kernel read a chunk into its page cache.
+    /// Have the kernel read chunks into its page cache.
     Warm {
-        /// The chunk.
-        chunk: u32,
+        /// The chunks, the most urgent first.
+        chunks: Vec<u32>,
     },
 }
 
@@ -106,7 +106,9 @@ fn read_all(
         // The disk works on all that are known while the first is copied.
         for job in first.into_iter().chain(jobs.try_iter()) {
             match job {
-                Job::Warm { chunk } => advise(file, geometry, chunk),
+                Job::Warm { chunks } => {
+                    chunks.iter().for_each(|chunk| advise(file, geometry, *chunk));
+                }
                 Job::Read { chunk, buffer } => {
                     advise(file, geometry, chunk);
                     queue.push_back((chunk, buffer));

@@ -52,21 +52,6 @@ impl SendBatch {
         Some(slot)
     }
 
-    /// Adds up to `count` datagrams, as many as there is room for, and returns their bytes, all of
-    /// which must be filled. [`Self::take_back`] undoes it.
-    pub fn push_many(&mut self, count: usize) -> impl ExactSizeIterator<Item = &mut [u8]> {
-        let count = count.min(self.capacity - self.added);
-        let start = self.added * self.datagram_len;
-        let slots = self.buffer.get_mut(start..start + count * self.datagram_len);
-        self.added += count;
-        slots.unwrap_or_default().chunks_exact_mut(self.datagram_len)
-    }
-
-    /// Removes the `count` datagrams that were added last.
-    pub fn take_back(&mut self, count: usize) {
-        self.added -= count.min(self.len());
-    }
-
     /// Datagrams added that did not go out yet.
     pub const fn len(&self) -> usize {
         self.added - self.sent
@@ -75,6 +60,11 @@ impl SendBatch {
     /// True when nothing is left to send.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Datagrams that can be added before the batch is sent or cleared.
+    pub const fn room(&self) -> usize {
+        self.capacity - self.added
     }
 
     /// True when no datagram can be added before the batch is sent or cleared.
@@ -256,7 +246,7 @@ mod tests {
         batch.push().unwrap().copy_from_slice(b"abc");
         batch.push().unwrap().copy_from_slice(b"def");
         assert!(batch.is_full() && batch.push().is_none());
-        assert_eq!((batch.len(), batch.unsent()), (2, &b"abcdef"[..]));
+        assert_eq!((batch.len(), batch.room(), batch.unsent()), (2, 0, &b"abcdef"[..]));
         batch.mark_sent(1);
         assert_eq!((batch.len(), batch.unsent()), (1, &b"def"[..]));
         assert!(
@@ -265,10 +255,6 @@ mod tests {
         );
         batch.mark_sent(1);
         assert!(batch.is_empty() && batch.push().is_some());
-        let more: Vec<_> = batch.push_many(5).map(|slot| slot.len()).collect();
-        assert_eq!((more, batch.is_full()), (vec![3], true));
-        batch.take_back(1);
-        assert_eq!((batch.len(), batch.push_many(1).len()), (1, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod lvm;
 pub mod mutate;
+mod network;
 mod pages;
 mod seeds;
 mod targets;
@@ -34,13 +35,16 @@ pub const TARGETS: &[Target] = &[
     Target { name: "swap", run: targets::filesystem, seeds: seeds::swap },
     Target { name: "ufs", run: targets::filesystem, seeds: seeds::ufs },
     Target { name: "bsd_label", run: targets::disklabel, seeds: seeds::slices },
-    Target { name: "exfat", run: targets::pages, seeds: pages::exfat },
-    Target { name: "ntfs", run: targets::pages, seeds: pages::ntfs },
-    Target { name: "xfs", run: targets::pages, seeds: pages::xfs },
     Target { name: "btrfs", run: targets::pages, seeds: pages::btrfs },
+    Target { name: "client_session", run: network::client_session, seeds: network::operations },
+    Target { name: "datagram", run: network::datagram, seeds: network::datagrams },
+    Target { name: "exfat", run: targets::pages, seeds: pages::exfat },
     Target { name: "f2fs", run: targets::pages, seeds: pages::f2fs },
-    Target { name: "nilfs2", run: targets::pages, seeds: pages::nilfs2 },
-    Target { name: "jfs", run: targets::pages, seeds: pages::jfs },
-    Target { name: "reiserfs", run: targets::pages, seeds: pages::reiserfs },
     Target { name: "hfsplus", run: targets::pages, seeds: pages::hfsplus },
+    Target { name: "jfs", run: targets::pages, seeds: pages::jfs },
+    Target { name: "nilfs2", run: targets::pages, seeds: pages::nilfs2 },
+    Target { name: "ntfs", run: targets::pages, seeds: pages::ntfs },
+    Target { name: "reiserfs", run: targets::pages, seeds: pages::reiserfs },
+    Target { name: "server_session", run: network::server_session, seeds: network::operations },
+    Target { name: "xfs", run: targets::pages, seeds: pages::xfs },
 ];

@@ -92,6 +92,8 @@ pub(super) struct Roster {
     clients: BTreeMap<(IpAddr, u32), Client>,
     accounts: BTreeMap<IpAddr, Account>,
     joined_ever: bool,
+    /// Clients that did not leave: asked for at every turn of the loop, so it is kept.
+    present: usize,
 }
 
 impl Roster {
@@ -101,6 +103,7 @@ impl Roster {
             clients: BTreeMap::new(),
             accounts: BTreeMap::new(),
             joined_ever: false,
+            present: 0,
         }
     }
 
@@ -110,12 +113,17 @@ impl Roster {
 
     /// True when somebody joined and nobody is left.
     pub(super) fn everybody_left(&self) -> bool {
-        self.joined_ever && self.clients.values().all(|c| c.left.is_some())
+        self.joined_ever && self.present == 0
     }
 
     /// Clients that joined and did not leave.
     pub(super) fn present(&self) -> usize {
-        self.clients.values().filter(|c| c.left.is_none()).count()
+        self.present
+    }
+
+    fn remove(&mut self, key: Option<(IpAddr, u32)>) {
+        let removed = key.and_then(|key| self.clients.remove(&key));
+        self.present -= usize::from(removed.is_some_and(|client| client.left.is_none()));
     }
 
     /// A join; returns true for a client that was not there.
@@ -133,16 +141,18 @@ impl Roster {
             client.last_seen = now;
             client.is_new_peer |= is_new_peer;
             let was_gone = client.left.take().is_some();
+            self.present += usize::from(was_gone);
             return was_gone;
         }
         let same_host = self.clients.range((ip, 0)..=(ip, u32::MAX));
         if same_host.clone().count() >= IDS_PER_ADDRESS_MAX {
             let oldest = same_host.min_by_key(|(_, c)| c.last_seen).map(|(key, _)| *key);
-            oldest.map(|key| self.clients.remove(&key));
+            self.remove(oldest);
         } else if self.clients.len() >= CLIENTS_MAX {
             let oldest = self.clients.iter().min_by_key(|(_, c)| c.last_seen).map(|(key, _)| *key);
-            oldest.map(|key| self.clients.remove(&key));
+            self.remove(oldest);
         }
+        self.present += 1;
         self.clients.insert(
             (ip, id),
             Client {
@@ -180,7 +190,9 @@ impl Roster {
         let Some(client) = self.clients.get_mut(&(ip, id)) else { return false };
         client.last_seen = now;
         client.statistics = statistics.or(client.statistics);
-        client.left.replace(now).is_none()
+        let was_there = client.left.replace(now).is_none();
+        self.present -= usize::from(was_there);
+        was_there
     }
 
     /// Something of this id and address to look at or change.

@@ -38,7 +38,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum SaveError {
     /// The source could not be read.
-    #[error(transparent)]
+    #[error(
+        "{0}; if the disk is failing, --rescue saves all that can be read, with zeros for the rest, \
+         and lists what was lost"
+    )]
     Disk(#[from] DiskError),
     /// The image could not be written.
     #[error(transparent)]
@@ -187,6 +190,7 @@ pub fn save(
         progress,
         find_zeros,
         rescue: options.rescue,
+        interrupt,
         look_back: compress::look_back(codec),
     };
 
@@ -196,7 +200,7 @@ pub fn save(
             let buffers = packed_bytes.clone();
             move |item| compress_item(item, compressor.as_mut(), &buffers, progress)
         });
-        let lost = scope.spawn(move || read_all(&reader, ranges, interrupt, &jobs));
+        let lost = scope.spawn(move || read_all(&reader, ranges, &jobs));
         let (drafts, sealed) = bounded(2);
         let (pieces, packed_bytes) = (pieces.clone(), packed_bytes.clone());
         scope.spawn(move || pack_all(results, packer, &pieces, &packed_bytes, &drafts));
@@ -221,13 +225,9 @@ fn check_limits(ranges: &[SectorRange], image: &ImageFields) -> Result<(), SaveE
 fn read_all(
     reader: &PieceReader<'_>,
     ranges: &[SectorRange],
-    interrupt: &Interrupt,
     jobs: &JobSender<Item<Piece>, Item<Packed>>,
 ) -> Vec<SectorRange> {
     let result = reader.read(ranges, &mut |piece| {
-        if interrupt.is_set() {
-            return Err(SaveError::Interrupted);
-        }
         // Closed: the packer has stopped and the reason is known at the other end.
         jobs.send(Item::Piece(piece)).map_err(|_| SaveError::EndedEarly)
     });

@@ -7,6 +7,7 @@
 use super::SaveError;
 use crate::buffer_pool::BufferPool;
 use crate::disk::{ReadDisk, rescue_read};
+use crate::interrupt::Interrupt;
 use crate::ndz::{Region, RegionKind};
 use crate::progress::{Progress, Stage};
 use crate::units::{SectorCount, SectorRange};
@@ -53,6 +54,8 @@ pub(super) struct PieceReader<'a> {
     pub find_zeros: bool,
     /// Read unreadable sectors as zeros instead of failing.
     pub rescue: bool,
+    /// Ends the reading, also where nothing but zeros is read and no piece is full for long.
+    pub interrupt: &'a Interrupt,
     /// Bytes that pieces are told of the data before them.
     pub look_back: usize,
 }
@@ -119,6 +122,9 @@ impl PieceReader<'_> {
         emit: &mut EmitPiece<'_>,
     ) -> Result<(), SaveError> {
         while !part.is_empty() {
+            if self.interrupt.is_set() {
+                return Err(SaveError::Interrupted);
+            }
             let step = SectorCount::from_u32(READ_LEN / 512);
             let (now, later) = part.split_at(part.up_to_grid(step).count());
             let mut scratch = std::mem::take(&mut state.scratch);

@@ -24,10 +24,10 @@ impl Drop for Loop {
 }
 
 /// A mount, undone when dropped.
-struct Mount(PathBuf);
+pub(crate) struct Mount(pub(crate) PathBuf);
 
 impl Mount {
-    fn new(args: &[&str], at: PathBuf) -> Self {
+    pub(crate) fn new(args: &[&str], at: PathBuf) -> Self {
         std::fs::create_dir_all(&at).unwrap();
         run("mount", &[args, &[at.to_str().unwrap()]].concat());
         Self(at)

@@ -13,6 +13,7 @@ mod sizes;
 mod slices;
 mod statuses;
 mod tools;
+mod unreadable;
 mod volumes;
 mod whole_disk;
 mod wrong_input;

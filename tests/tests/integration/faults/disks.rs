@@ -3,12 +3,14 @@
 use super::{BEFORE, assert_broken, faulty, sample, target};
 use imagezip::disk::faulty::FaultyDisk;
 use imagezip::disk::memory::MemoryDisk;
+use imagezip::disk::{DiskError, ReadDisk};
 use imagezip::interrupt::Interrupt;
 use imagezip::load::{Fit, LoadError, Target, TargetOptions, load, prepare};
 use imagezip::ndz::{Codec, Version};
 use imagezip::progress::Progress;
 use imagezip::save::{SaveError, SaveOptions, save};
 use imagezip::sector_set::SectorSet;
+use imagezip::units::SectorRange;
 use std::io;
 use tests::independent::{CHUNK, Image};
 use tests::samples::{From, Sample, input, load_onto, options, range, save_to_vec};
@@ -88,6 +90,33 @@ fn an_output_that_fails_ends_the_save() {
             assert!(matches!(error, Err(SaveError::Disk(_))), "{error:?}");
         }
     }
+}
+
+/// A petabyte of zeros that nobody knows to be zeros; a signal comes when it is first read.
+struct Zeros(Interrupt);
+
+impl ReadDisk for Zeros {
+    fn size_bytes(&self) -> u64 {
+        1 << 50
+    }
+
+    fn read_at(&self, buf: &mut [u8], _: u64) -> Result<(), DiskError> {
+        buf.fill(0);
+        self.0.set();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_signal_ends_the_reading_of_endless_zeros() {
+    let interrupt = Interrupt::never();
+    let disk = Zeros(interrupt.clone());
+    let fields = sample().fields(Version::Native, Codec::Zstd);
+    let mut write = |_: &[u8]| Ok(());
+    let ranges = [SectorRange::whole(disk.sectors())];
+    let progress = Progress::new();
+    let error = save(&disk, &ranges, fields, &options(2), &progress, &interrupt, &mut write);
+    assert!(matches!(error, Err(SaveError::Interrupted)), "{error:?}");
 }
 
 #[test]

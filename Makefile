@@ -34,6 +34,7 @@ bench: packages ## measure, with the baselines in the same run
 .PHONY: soak
 soak: packages ## the random tests for an hour or so, with many more cases
 	$(CARGO) run --release --package sim -- --seeds $(SOAK_SEEDS)
+	$(CARGO) run --release --package sim -- --rough --seeds $(SOAK_SEEDS)
 	PROPTEST_CASES=$(SOAK_CASES) $(CARGO) test --release --workspace
 
 .PHONY: lint

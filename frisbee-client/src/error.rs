@@ -4,7 +4,7 @@ use crate::advice::Silence;
 use imagezip::cli::Exit;
 use imagezip::load::LoadError;
 use imagezip::ndz::FormatError;
-use mcast::{GroupError, InterfaceError, OpenError, SocketError};
+use mcast::{SetupError, SocketError};
 use proto::geometry::GeometryError;
 use std::net::SocketAddr;
 use thiserror::Error;
@@ -12,15 +12,9 @@ use thiserror::Error;
 /// Why a load ended, or was not begun.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The group makes no sense.
+    /// There is no socket to receive on.
     #[error(transparent)]
-    Group(#[from] GroupError),
-    /// The interface cannot be used.
-    #[error(transparent)]
-    Interface(#[from] InterfaceError),
-    /// The group's socket could not be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
+    Setup(#[from] SetupError),
     /// The network failed for good.
     #[error(transparent)]
     Socket(#[from] SocketError),

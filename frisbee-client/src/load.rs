@@ -15,7 +15,7 @@ use crate::workers::Workers;
 use crossbeam_channel::{bounded, unbounded};
 use imagezip::interrupt::Interrupt;
 use imagezip::load::{LoadError, Place};
-use mcast::{GroupAddress, GroupSocket, Interface, Options};
+use mcast::{GroupSocket, Options, Role};
 use proto::client::{Config, JoinKind};
 use proto::time::Duration;
 use uuid::Uuid;
@@ -27,9 +27,10 @@ use uuid::Uuid;
 /// See [`ClientError`]; [`Status::is_touched`] tells whether the target is incomplete.
 pub fn load(args: &Args, status: &Status, interrupt: &Interrupt) -> Result<Report, ClientError> {
     let place = Place::open(&args.target, args.place(), None)?;
-    let group = GroupAddress::new(args.group(), args.port)?;
-    let interface = Interface::select(&args.interface.clone().unwrap_or_default(), &group)?;
-    let socket = GroupSocket::open_client(group, &interface, &socket_options(args))?;
+    let interface = args.interface.clone().unwrap_or_default();
+    let options = socket_options(args);
+    let socket =
+        GroupSocket::set_up(Role::Client, args.group(), args.port, &interface, &options)?;
     for warning in socket.warnings() {
         tracing::warn!("{warning}");
     }

@@ -3,10 +3,7 @@
 //! What it owns: the defaults (group, port, interface), the search for a free port, and the file
 //! that tells others what was chosen. What it never does: send.
 
-use mcast::{
-    GroupAddress, GroupError, GroupKind, GroupSocket, Interface, InterfaceError, InterfaceSelector,
-    OpenError, Options,
-};
+use mcast::{GroupKind, GroupSocket, InterfaceSelector, OpenError, Options, Role, SetupError};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -42,15 +39,9 @@ impl Default for Network {
 /// Why there is no network to serve on.
 #[derive(Debug, Error)]
 pub enum NetworkError {
-    /// The address is no group's.
+    /// The sockets cannot be opened.
     #[error(transparent)]
-    Group(#[from] GroupError),
-    /// No interface.
-    #[error(transparent)]
-    Interface(#[from] InterfaceError),
-    /// No socket.
-    #[error(transparent)]
-    Open(#[from] OpenError),
+    Setup(#[from] SetupError),
     /// All ports are taken.
     #[error("all ports from {first} to {last} are in use by other programs; give a wider range")]
     NoFreePort {
@@ -77,10 +68,9 @@ impl Network {
     pub fn open(&self) -> Result<GroupSocket, NetworkError> {
         let (first, last) = (*self.ports.start(), *self.ports.end());
         for port in first..=last {
-            let group = GroupAddress::new(self.group, port)?;
-            let interface = Interface::select(&self.interface, &group)?;
-            match GroupSocket::open_server(group, &interface, &self.options) {
-                Err(OpenError::InUse { .. }) if first < last => {}
+            let (interface, options) = (&self.interface, &self.options);
+            match GroupSocket::set_up(Role::Server, self.group, port, interface, options) {
+                Err(SetupError::Open(OpenError::InUse { .. })) if first < last => {}
                 opened => return Ok(opened?),
             }
         }

@@ -1,7 +1,7 @@
 //! What can go wrong, in words that say what to do about it.
 //!
-//! One enum per boundary: an address as typed, an interface as chosen, a socket being opened, a
-//! socket in use.
+//! One enum per boundary: an address as typed, an interface as chosen, a socket being opened, all
+//! three together, a socket in use.
 
 use crate::group::GroupAddress;
 use std::io;
@@ -118,6 +118,20 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// A group socket that could not be had, from address and interface as a user chose them.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// The address is no group's.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The interface cannot be used.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The socket cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 /// A group socket that failed for good; what passes by itself is not reported this way.

@@ -30,7 +30,7 @@ pub mod waker;
 
 pub use buffers::BufferSize;
 pub use counters::Counters;
-pub use error::{GroupError, InterfaceError, OpenError, SocketError};
+pub use error::{GroupError, InterfaceError, OpenError, SetupError, SocketError};
 pub use group::{GroupAddress, GroupKind};
 pub use interface::{Interface, InterfaceSelector};
 pub use options::Options;

@@ -6,9 +6,9 @@
 use crate::buffers::BufferSize;
 use crate::counters::{AtomicCounters, Counters, add, widen};
 use crate::endpoint::Endpoint;
-use crate::error::{OpenError, SocketError};
+use crate::error::{OpenError, SetupError, SocketError};
 use crate::group::{GroupAddress, GroupKind, needs_scope, scoped};
-use crate::interface::Interface;
+use crate::interface::{Interface, InterfaceSelector};
 use crate::open::{Opened, Plan, join, leave};
 use crate::options::Options;
 use crate::receive::{ReceiveBatch, Received};
@@ -126,6 +126,22 @@ impl GroupSocket {
         options: &Options,
     ) -> Result<Self, OpenError> {
         Self::open(Role::Client, group, interface, options)
+    }
+
+    /// Opens an end of the group at `ip` and `port`, on the interface that `selector` chooses.
+    ///
+    /// # Errors
+    /// When the address is no group's, there is no such interface, or the socket cannot be opened.
+    pub fn set_up(
+        role: Role,
+        ip: IpAddr,
+        port: u16,
+        selector: &InterfaceSelector,
+        options: &Options,
+    ) -> Result<Self, SetupError> {
+        let group = GroupAddress::new(ip, port)?;
+        let interface = Interface::select(selector, &group)?;
+        Ok(Self::open(role, group, &interface, options)?)
     }
 
     fn open(

@@ -4,10 +4,7 @@
 //! program. What it never does: write a disk, start a thread, or check what is in an image.
 
 use anyhow::{Context, Result, bail, ensure};
-use mcast::{
-    GroupAddress, GroupSocket, Interface, InterfaceSelector, Options, ReceiveBatch, Received,
-    SendBatch,
-};
+use mcast::{GroupSocket, InterfaceSelector, Options, ReceiveBatch, Received, Role, SendBatch};
 use proto::client::{self, Config, Counters, Destination, Event, JoinKind, Session};
 use proto::geometry::Geometry;
 use proto::time::Instant;
@@ -34,9 +31,7 @@ pub struct Loaded {
 /// # Errors
 /// When that fails.
 pub fn open(group: IpAddr, port: u16, interface: &InterfaceSelector) -> Result<GroupSocket> {
-    let group = GroupAddress::new(group, port)?;
-    let interface = Interface::select(interface, &group)?;
-    Ok(GroupSocket::open_client(group, &interface, &Options::default())?)
+    Ok(GroupSocket::set_up(Role::Client, group, port, interface, &Options::default())?)
 }
 
 /// Loads what is served, and leaves. `on_chunk` is told how many chunks are complete after each;

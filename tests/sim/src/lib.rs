@@ -10,6 +10,7 @@ pub mod deployed_client;
 pub mod deployed_server;
 mod faults;
 pub mod network;
+pub mod rough;
 pub mod scenario;
 pub mod server;
 pub mod setup;

@@ -3,27 +3,34 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sim::{scenario, table};
+use sim::setup::Setup;
+use sim::{rough, scenario, table};
 
 const USAGE: &str =
-    "usage: sim --seed N [--quiet] | --seeds A..B | --table [CLIENTS...] [--deployed]
+    "usage: sim [--rough] --seed N [--quiet] | [--rough] --seeds A..B
+       | --table [CLIENTS...] [--deployed]
 
   --seed N      replay one seed and print every event
-  --seeds A..B  run the seeds from A up to, not including, B; print the first that fails
+  --seeds A..B  run the seeds from A up to, not including, B; print those that fail
+  --rough       ... in worlds of 30 % loss and an outage of a minute
   --table       print the table of docs/simulation.md
   --deployed    ... with models of deployed peers on both sides";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    match words.as_slice() {
+    let (draw, words): (Draw, &[&str]) = match words.as_slice() {
+        ["--rough", rest @ ..] => (rough::draw, rest),
+        all => (scenario::draw, all),
+    };
+    match words {
         ["--seed", seed, rest @ ..] => match seed.parse() {
-            Ok(seed) => one(seed, !rest.contains(&"--quiet")),
+            Ok(seed) => one(draw(seed, !rest.contains(&"--quiet"))),
             Err(_) => usage(),
         },
         ["--seeds", range] => match range.split_once("..") {
             Some((a, b)) => match (a.parse(), b.parse()) {
-                (Ok(a), Ok(b)) => many(a, b),
+                (Ok(a), Ok(b)) => many(draw, a, b),
                 _ => usage(),
             },
             None => usage(),
@@ -41,14 +48,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// Makes a world from a seed; the flag asks for a trace.
+type Draw = fn(u64, bool) -> Setup;
+
 fn usage() -> ExitCode {
     eprintln!("{USAGE}");
     ExitCode::from(2)
 }
 
-fn one(seed: u64, trace: bool) -> ExitCode {
-    let setup = scenario::draw(seed, trace);
-    if !trace {
+fn one(setup: Setup) -> ExitCode {
+    if !setup.trace {
         println!("{setup:#?}");
     }
     match scenario::run(setup) {
@@ -63,13 +72,13 @@ fn one(seed: u64, trace: bool) -> ExitCode {
     }
 }
 
-fn many(from: u64, to: u64) -> ExitCode {
+fn many(draw: Draw, from: u64, to: u64) -> ExitCode {
     let start = Instant::now();
     let (mut failed, mut events) = (0u64, 0u64);
     // A panic is one line here; the seed replayed alone shows its backtrace.
     std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     for seed in from..to {
-        let result = std::panic::catch_unwind(|| scenario::run(scenario::draw(seed, false)));
+        let result = std::panic::catch_unwind(|| scenario::run(draw(seed, false)));
         match result {
             Ok(Ok(outcome)) => events += outcome.events,
             Ok(Err(error)) => {

@@ -5,7 +5,7 @@ use proto::server::RateConfig;
 use proto::time::{Duration, Instant};
 use sim::client::Host;
 use sim::network::{Link, Network};
-use sim::scenario;
+use sim::{rough, scenario};
 use sim::setup::{Action, Outcome, Setup};
 use sim::table::{self, Case};
 use sim::world::World;
@@ -18,6 +18,23 @@ fn everybody_finishes_in_every_world() {
         }
     }
 }
+
+#[test]
+fn a_minute_without_network_and_30_percent_loss_delay_a_load_and_no_more() {
+    let (mut interrupted, seeds) = (0, 0..100);
+    for seed in seeds.clone() {
+        let setup = rough::draw(seed, false);
+        let outage = setup.actions[0].0;
+        match scenario::run(setup) {
+            Ok(outcome) => interrupted += u64::from(outcome.end > outage + MINUTE),
+            Err(e) => panic!("{e}; replay with: cargo run -p sim -- --rough --seed {seed}"),
+        }
+    }
+    println!("{interrupted} loads lasted longer than the outage");
+    assert!(interrupted * 10 > seeds.end * 9, "the outage is in mid-load: {interrupted}");
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_same_seed_gives_the_same_events() {

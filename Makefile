@@ -36,6 +36,7 @@ soak: packages ## the random tests for an hour or so, with many more cases
 	$(CARGO) run --release --package sim -- --seeds $(SOAK_SEEDS)
 	$(CARGO) run --release --package sim -- --rough --seeds $(SOAK_SEEDS)
 	PROPTEST_CASES=$(SOAK_CASES) $(CARGO) test --release --workspace
+	$(CARGO) test --release --package frisbee-client --test program -- --ignored --nocapture
 
 .PHONY: lint
 lint: ## what .ci/run checks besides the tests

@@ -29,8 +29,7 @@ pub fn load(args: &Args, status: &Status, interrupt: &Interrupt) -> Result<Repor
     let place = Place::open(&args.target, args.place(), None)?;
     let interface = args.interface.clone().unwrap_or_default();
     let options = socket_options(args);
-    let socket =
-        GroupSocket::set_up(Role::Client, args.group(), args.port, &interface, &options)?;
+    let socket = GroupSocket::set_up(Role::Client, args.group(), args.port, &interface, &options)?;
     for warning in socket.warnings() {
         tracing::warn!("{warning}");
     }

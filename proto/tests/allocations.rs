@@ -87,8 +87,7 @@ fn load(lose_one_in: u64) -> Counts {
     let mut config = server::Config::new(geometry, group, PORT, server_at.ip());
     config.rate = RateConfig::Fixed(1_000_000_000);
     let mut server = server::Session::new(config);
-    let mut client =
-        client::Session::new(client::Config::new(group, PORT, client_at.ip(), 7, 42));
+    let mut client = client::Session::new(client::Config::new(group, PORT, client_at.ip(), 7, 42));
     let (mut counts, mut sent, mut done) = (Counts::default(), 0_u64, 0);
     let mut buffer = [0; CONTROL_LEN_MAX];
     let mut datagram = [0; 24 + BLOCK];
@@ -119,7 +118,7 @@ fn load(lose_one_in: u64) -> Counts {
             let blocks = match transmit {
                 Transmit::Control { len } => {
                     let reply = &buffer[..len];
-                    by_client += counted(|| drop(client.handle_datagram(now, server_at, reply))).1;
+                    by_client += counted(|| client.handle_datagram(now, server_at, reply)).1;
                     continue;
                 }
                 Transmit::Blocks { chunk, first, count } => {

@@ -5,6 +5,7 @@
 //! trees, and the poison test. What it never does: know one filesystem better than another.
 
 pub mod bsd_label;
+pub mod bystander;
 pub mod content;
 pub mod damaged;
 pub mod foreign;
@@ -16,10 +17,13 @@ pub mod netns;
 pub mod pcap;
 pub mod poison;
 pub mod raw_client;
+pub mod real_server;
 pub mod replant;
 pub mod rng;
 pub mod samples;
+pub mod slow_disk;
 pub mod test_server;
 pub mod tools;
 pub mod ufs;
 pub mod uml;
+pub mod wait;

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Tools that the helper runs.
 const TOOLS: [&str; 4] = ["ip", "tc", "nft", "ethtool"];
@@ -156,6 +157,16 @@ impl Network {
         let (port, rate) = (format!("sw{number}"), format!("{mbit}mbit"));
         let tbf = ["root", "tbf", "rate", rate.as_str(), "burst", "64kb", "latency", "20ms"];
         feed(self.switch.command("tc").args(["qdisc", "replace", "dev", &port]).args(tbf), "");
+    }
+
+    /// Pulls a node's cable out of the switch for this long, which is what the test is about.
+    ///
+    /// # Panics
+    /// When a tool fails.
+    pub fn cut_off(&self, number: usize, span: Duration) {
+        self.set_cable(number, false);
+        thread::sleep(span);
+        self.set_cable(number, true);
     }
 
     /// Pulls a node's cable out of the switch, or puts it back: the node loses its carrier.

@@ -6,8 +6,7 @@ use std::time::Instant;
 use sim::setup::Setup;
 use sim::{rough, scenario, table};
 
-const USAGE: &str =
-    "usage: sim [--rough] --seed N [--quiet] | [--rough] --seeds A..B
+const USAGE: &str = "usage: sim [--rough] --seed N [--quiet] | [--rough] --seeds A..B
        | --table [CLIENTS...] [--deployed]
 
   --seed N      replay one seed and print every event

@@ -5,10 +5,10 @@ use proto::server::RateConfig;
 use proto::time::{Duration, Instant};
 use sim::client::Host;
 use sim::network::{Link, Network};
-use sim::{rough, scenario};
 use sim::setup::{Action, Outcome, Setup};
 use sim::table::{self, Case};
 use sim::world::World;
+use sim::{rough, scenario};
 
 #[test]
 fn everybody_finishes_in_every_world() {

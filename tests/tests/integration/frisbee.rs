@@ -6,7 +6,7 @@ use frisbee_server::{IdleExit, Network, Settings};
 use imagezip::interrupt::Interrupt;
 use mcast::{InterfaceSelector, Options};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tests::netns::{Network as Switch, Node};
 
 const PORT: u16 = 64494;
@@ -107,7 +107,7 @@ fn a_restarted_server_unicast_broadcast_and_ipv6() {
         let server = serve(server_at, group, &image, &settings);
         let target = folder.path().join("disk");
         let loading = start(client_at, asked, &target, "", &Interrupt::never());
-        std::thread::sleep(Duration::from_millis(500));
+        loading.wait_for_chunks(2);
         server.stop();
         let server = serve(server_at, group, &image, &settings);
         loading.join().unwrap().unwrap_or_else(|error| panic!("{asked}: {error}"));

@@ -5,10 +5,13 @@ use frisbee_client::ClientError;
 use imagezip::cli::Exit;
 use imagezip::ndz::{Codec, Version};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use tests::bystander::Bystander;
 use tests::samples::Sample;
 use tests::test_server::{Fate, TestServer};
+use tests::wait::until;
 
 fn noise(seed: u64, sectors: u64, version: Version) -> (Sample, Arc<Vec<u8>>) {
     let bytes = tests::rng::Rng::new(seed).bytes(usize::try_from(sectors * 512).unwrap());
@@ -91,9 +94,7 @@ fn replaced(
         let target = target.clone();
         std::thread::spawn(move || ground.load(2, &target, "-T 30").0)
     };
-    while sent.load(Relaxed) < 4100 && !loading.is_finished() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until("blocks have got lost", || sent.load(Relaxed) >= 4100 || loading.is_finished());
     server.stop();
     let mut setup = ground.setup(second);
     setup.image_id = ids[1];
@@ -131,32 +132,47 @@ fn another_image_in_mid_load_is_refused() {
 fn other_programs_on_the_group_are_ignored() {
     let ground = Ground(25);
     let server = TestServer::start(ground.setup(&golden("g3-fragmented.v5")));
-    // Garbage, and blocks from an address that is not the server's.
+    // For all it hears, garbage, and blocks from an address that is not the server's.
     let setup = ground.setup(&Arc::new(vec![0; 1024]));
-    let group = mcast::GroupAddress::new(setup.group, setup.port).unwrap();
-    let interface = mcast::Interface::by_address("127.77.25.9".parse().unwrap()).unwrap();
-    let forger =
-        mcast::GroupSocket::open_client(group, &interface, &mcast::Options::default()).unwrap();
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let forging = std::thread::spawn(move || {
-        let mut batch = mcast::SendBatch::new(1048, 2);
-        let mut rng = tests::rng::Rng::new(1);
-        while !stopped.load(Relaxed) {
-            batch.clear();
-            let header = proto::wire::encode_block_header([127, 77, 25, 9], 1, 5, 1024).unwrap();
-            batch.push().unwrap()[..24].copy_from_slice(&header);
-            batch.push().unwrap().copy_from_slice(&rng.bytes(1048));
-            let _ = forger.send(&mut batch, forger.group_addr());
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+    let forger: IpAddr = [127, 77, 25, 9].into();
+    let mut rng = tests::rng::Rng::new(1);
+    let forging = Bystander::start(setup.group, setup.port, forger, move |_, _, answers| {
+        let header = proto::wire::encode_block_header([127, 77, 25, 9], 1, 5, 1024).unwrap();
+        answers.push([&header[..], &rng.bytes(1024)].concat());
+        answers.push(rng.bytes(1048));
     });
     let (_folder, target) = target();
     let report = ground.load(2, &target, "").0;
-    stop.store(true, Relaxed);
-    forging.join().unwrap();
+    drop(forging);
     let counters = report.unwrap().counters;
     assert_eq!(counters.chunks_rejected, 0);
-    assert!(counters.undecodable > 0, "{counters:?}");
+    assert!(counters.undecodable > 0 && counters.foreign_blocks > 0, "{counters:?}");
     server.stop();
+}
+
+#[test]
+fn each_of_two_groups_on_one_port_gets_its_own() {
+    let grounds = [Ground(26), Ground(27)];
+    let port = grounds[0].setup(&Arc::default()).port;
+    let loads: Vec<_> = grounds
+        .into_iter()
+        .zip([12, 13])
+        .map(|(ground, seed)| {
+            std::thread::spawn(move || {
+                let (sample, image) = noise(seed, 4 * 2048, Version::Native);
+                let mut setup = ground.setup(&image);
+                setup.port = port;
+                let _server = TestServer::start(setup);
+                let (_folder, target) = target();
+                let more = format!("-p {port}");
+                let report = ground.load(2, &target, &more).0.unwrap();
+                assert!(std::fs::read(&target).unwrap() == sample.bytes);
+                report.counters
+            })
+        })
+        .collect();
+    for load in loads {
+        let counters = load.join().unwrap();
+        assert_eq!((counters.foreign_blocks, counters.bad_source), (0, 0), "{counters:?}");
+    }
 }

@@ -1,14 +1,17 @@
 //! What is loaded is what was saved.
 
 use super::{Ground, golden, target};
-use frisbee_client::Written;
+use frisbee_client::{ClientError, Written};
 use imagezip::cli::Exit;
 use imagezip::ndz::{Codec, Version};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use tests::samples::{Content, Sample, bytes_of};
-use tests::test_server::TestServer;
+use tests::test_server::{Fate, TestServer};
 
 /// Length and SHA-256 of the restored disk, from MANIFEST.
 fn expected(name: &str) -> (usize, String) {
@@ -27,7 +30,9 @@ fn of(bytes: &[u8]) -> (usize, String) {
 
 #[test]
 fn images_of_deployed_tools() {
-    for name in ["file.v3", "g1.v1", "g1.v5", "g3-fragmented.v3", "g3-fragmented.v5", "mbr.v2"] {
+    for name in
+        ["file.v3", "g1.v1", "g1.v4", "g1.v5", "g3-fragmented.v3", "g3-fragmented.v5", "mbr.v2"]
+    {
         let ground = Ground(1);
         let server = TestServer::start(ground.setup(&golden(name)));
         let (_folder, target) = target();
@@ -120,12 +125,78 @@ fn a_file_as_it_is_appears_when_it_is_complete() {
     let seen = target.clone();
     setup.tamper = Box::new(move |_, _, _| {
         assert!(!seen.exists());
-        tests::test_server::Fate::Send
+        Fate::Send
     });
     let server = TestServer::start(setup);
     ground.load(2, &target, "-N").0.unwrap();
     assert!(std::fs::read(&target).unwrap() == bytes);
     server.stop();
+}
+
+/// A server of `bytes` that never gets chunk `lost` through, and looks at the target's head each
+/// time it sends a block for the first time: then something is missing on the target.
+fn watching(ground: Ground, bytes: &[u8], target: &Path, lost: Option<u32>) -> TestServer {
+    let mut setup = ground.setup(&Arc::new(bytes.to_vec()));
+    let disk = std::fs::File::open(target).unwrap();
+    let (start, mut sent) = (bytes[..512].to_vec(), BTreeSet::new());
+    setup.tamper = Box::new(move |chunk, block, _| {
+        if sent.insert((chunk, block)) {
+            let mut head = [0; 512];
+            disk.read_exact_at(&mut head, 0).unwrap();
+            assert!(head[..] != start, "block {block} of chunk {chunk} is not there yet");
+        }
+        if Some(chunk) == lost { Fate::Lose } else { Fate::Send }
+    });
+    TestServer::start(setup)
+}
+
+/// A file on a disk that is larger: the head comes last, what lies behind the file is not touched.
+fn the_head_comes_last(ground: Ground, target: &Path) {
+    const HEAD: usize = 1 << 20;
+    let bytes = tests::rng::Rng::new(8).bytes(3_300_007);
+    let disk_len = 4 << 20;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(target)
+        .and_then(|mut disk| disk.write_all(&vec![0xa5; disk_len]))
+        .unwrap();
+    {
+        let _server = watching(ground, &bytes, target, Some(2));
+        let (result, status) = ground.load(2, target, "-N --in-place -T 1");
+        let error = result.unwrap_err();
+        assert!(matches!(error, ClientError::GaveUp(_)), "{error}");
+        assert!(status.is_touched());
+        assert_eq!(error.exit(true), Exit::Failed);
+        let disk = std::fs::read(target).unwrap();
+        assert!(disk[..HEAD].iter().all(|byte| *byte == 0), "no partition table");
+        assert!(disk[HEAD..2 * HEAD] == bytes[HEAD..2 * HEAD], "what came is there");
+        assert!(disk[2 * HEAD..3 * HEAD].iter().all(|byte| *byte == 0xa5), "what did not is not");
+    }
+    let _server = watching(ground, &bytes, target, None);
+    let (result, status) = ground.load(2, target, "-N --in-place");
+    result.unwrap();
+    assert!(!status.is_touched());
+    let disk = std::fs::read(target).unwrap();
+    assert!(disk[..bytes.len()] == bytes);
+    assert!(disk.len() == disk_len && disk[bytes.len()..].iter().all(|byte| *byte == 0xa5));
+}
+
+#[test]
+fn a_file_on_a_disk_that_is_a_file_gets_its_head_last() {
+    let (_folder, target) = target();
+    std::fs::write(&target, []).unwrap();
+    the_head_comes_last(Ground(8), &target);
+}
+
+#[test]
+fn a_file_on_a_device_gets_its_head_last() {
+    if !tests::tools::ready("file on a device", &["losetup"], true) {
+        return;
+    }
+    let (_folder, backing) = target();
+    std::fs::write(&backing, vec![0; 4 << 20]).unwrap();
+    let device = tests::mount::Loop::new(&backing).unwrap();
+    the_head_comes_last(Ground(9), device.device());
 }
 
 #[test]

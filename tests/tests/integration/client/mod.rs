@@ -36,11 +36,12 @@ impl Ground {
         }
     }
 
-    /// A client; `more` is separated by blanks.
+    /// A client; `more` is separated by blanks, and may name another port.
     pub(crate) fn args(self, host: u8, target: &Path, more: &str) -> Args {
-        let port = 21_000 + u16::from(self.0);
+        let port = format!("-p {}", 21_000 + u16::from(self.0));
+        let port = if more.contains("-p ") { "" } else { port.as_str() };
         let fixed = format!(
-            "frisbee-client -m 239.192.101.{} -p {port} -i {} --threads 2 {more}",
+            "frisbee-client -m 239.192.101.{} {port} -i {} --threads 2 {more}",
             self.0,
             self.local(host)
         );

@@ -8,10 +8,13 @@ use imagezip::ndz::{Codec, Version};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tests::netns::{Network, Node};
 use tests::samples::Sample;
 use tests::test_server::{Fate, Setup, TestServer};
+use tests::wait::until;
 
 const PORT: u16 = 64494;
 
@@ -28,7 +31,25 @@ fn serve(node: &Node, group: &str, local: IpAddr, file: &Arc<Vec<u8>>, rate: u64
     node.enter(|| TestServer::start(setup))
 }
 
-pub(crate) type Loading = JoinHandle<Result<Report, ClientError>>;
+/// A client at work.
+pub(crate) struct Loading {
+    pub(crate) status: Arc<Status>,
+    thread: JoinHandle<Result<Report, ClientError>>,
+}
+
+impl Loading {
+    pub(crate) fn join(self) -> std::thread::Result<Result<Report, ClientError>> {
+        self.thread.join()
+    }
+
+    /// Waits until this many chunks have been received.
+    pub(crate) fn wait_for_chunks(&self, count: u32) {
+        until("some chunks have been received", || {
+            self.status.received.load(Relaxed) >= count || self.thread.is_finished()
+        });
+        assert!(!self.thread.is_finished(), "ended too early");
+    }
+}
 
 pub(crate) fn start(
     node: &Node,
@@ -41,7 +62,9 @@ pub(crate) fn start(
     let words: Vec<_> = words.split_whitespace().map(Into::into).collect();
     let args = Args::parse_from(words.into_iter().chain([target.as_os_str().to_owned()]));
     let interrupt = interrupt.clone();
-    node.spawn(move || load(&args, &Status::new(), &interrupt))
+    let status = Arc::new(Status::new());
+    let shown = Arc::clone(&status);
+    Loading { status, thread: node.spawn(move || load(&args, &shown, &interrupt)) }
 }
 
 pub(crate) fn sample(mebibytes: usize) -> (Vec<u8>, Arc<Vec<u8>>) {
@@ -68,7 +91,7 @@ fn eight_clients_with_loss_and_one_that_comes_back() {
         (1..8).map(|n| start(network.node(n), "239.192.9.9", &path(n), "-C 16", &never)).collect();
     let stopped = Interrupt::never();
     let broken = start(network.node(8), "239.192.9.9", &path(8), "-C 16", &stopped);
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    broken.wait_for_chunks(3);
     stopped.set();
     let ended = broken.join().unwrap();
     assert!(ended.is_err_and(|error| error.is_interruption()));
@@ -107,6 +130,9 @@ fn unicast_broadcast_and_ipv6() {
     }
 }
 
+/// Long enough for the client to take its server for gone and to join again.
+const OUTAGE: Duration = Duration::from_secs(4);
+
 #[test]
 fn a_pulled_cable_is_survived() {
     let Some(network) = Network::new(2) else { return };
@@ -115,11 +141,9 @@ fn a_pulled_cable_is_survived() {
     let _server = serve(server_at, "239.192.9.10", server_at.ipv4().into(), &image, 40_000_000);
     let (_folder, target) = target();
     let loading = start(network.node(1), "239.192.9.10", &target, "", &Interrupt::never());
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    network.set_cable(1, false);
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    network.set_cable(1, true);
+    loading.wait_for_chunks(2);
+    network.cut_off(1, OUTAGE);
     let report = loading.join().unwrap().unwrap();
-    assert!(report.time > std::time::Duration::from_secs(2), "{report:?}");
+    assert!(report.time > OUTAGE, "{report:?}");
     assert!(std::fs::read(&target).unwrap() == disk);
 }

@@ -1,5 +1,8 @@
 //! The program itself: exit statuses, signals, and what it prints for machines.
 
+mod machines;
+mod silence;
+
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -110,9 +113,7 @@ fn a_signal_makes_it_leave_and_leaves_nothing_behind() {
     let server = TestServer::start(setup);
     let folder = tempfile::tempdir().unwrap();
     let client = client(3, "", &folder.path().join("disk"));
-    while sent.load(Relaxed) < 1500 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    tests::wait::until("1500 blocks are sent", || sent.load(Relaxed) >= 1500);
     assert!(
         Command::new("kill").args(["-TERM", &client.id().to_string()]).status().unwrap().success()
     );

@@ -268,6 +268,46 @@ mod tests {
     }
 
     #[test]
+    fn every_letter_has_a_long_name_that_means_the_same() {
+        let all = [
+            ("-s", "--slice", "2"),
+            ("-z", "--zero", ""),
+            ("-E", "--trim", ""),
+            ("-N", "--raw", ""),
+            ("-T", "--timeout", "60"),
+            ("-K", "--keep-alive", "30"),
+            ("-b", "--broadcast", ""),
+            ("-q", "--quiet", ""),
+            ("-O", "--direct", ""),
+            ("-f", "--force", ""),
+            ("-k", "--socket-buffer", "1024"),
+            ("-C", "--chunk-buffers", "64"),
+            ("-W", "--write-memory", "64"),
+            ("-M", "--memory", "128"),
+            ("-I", "--idle-timer", "90"),
+            ("-R", "--redo-delay", "1000"),
+            ("-P", "--packet-timeout", "30"),
+            ("-m", "--group", "239.1.2.3"),
+            ("-p", "--port", "7000"),
+            ("-i", "--interface", "eth1"),
+            ("-d", "--debug", ""),
+        ];
+        let parsed = |words: &[&str]| {
+            let words: Vec<_> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+            format!("{:?}", args(&words))
+        };
+        for (short, long, value) in all {
+            assert_eq!(parsed(&[short, value]), parsed(&[long, value]), "{short} {long}");
+            assert_ne!(parsed(&[short, value]), parsed(&[]), "{short}");
+        }
+        let kind = |option| parsed(&["-s", "2", option, "0x83"]);
+        assert_eq!(kind("-D"), kind("--type"));
+        for only_long in ["--verify", "--check-only", "--in-place", "--json", "--keep-gpt"] {
+            assert_ne!(parsed(&[only_long]), parsed(&[]));
+        }
+    }
+
+    #[test]
     fn groups_have_defaults() {
         assert_eq!(args(&[]).group(), IpAddr::V4(DEFAULT_GROUP));
         assert_eq!(args(&["-b"]).group(), IpAddr::V4(Ipv4Addr::BROADCAST));

@@ -267,6 +267,31 @@ mod tests {
     }
 
     #[test]
+    fn every_letter_has_a_long_name_that_means_the_same() {
+        let all = [
+            ("-m", "--group", "239.1.2.3"),
+            ("-p", "--port", "7000-7009"),
+            ("-i", "--interface", "eth1"),
+            ("-b", "--broadcast", ""),
+            ("-W", "--bandwidth", "950M"),
+            ("-B", "--burst", "10"),
+            ("-G", "--gap", "1000"),
+            ("-T", "--timeout", "-1"),
+            ("-K", "--keep-alive", "15"),
+            ("-k", "--socket-buffer", "1024"),
+            ("-A", "--address-file", "/run/f"),
+            ("-f", "--force", ""),
+            ("-q", "--quiet", ""),
+            ("-D", "--debug", ""),
+        ];
+        for (short, long, value) in all {
+            let parsed = |option: &str| format!("{:?}", args(&format!("{option} {value} x")));
+            assert_eq!(parsed(short), parsed(long), "{short} {long}");
+            assert_ne!(parsed(short), format!("{:?}", args("x")), "{short}");
+        }
+    }
+
+    #[test]
     fn bursts_and_gaps_are_a_bandwidth() {
         assert_eq!(args("-G 2000 x").settings(8912).bits_per_sec, Some(71_296_000));
         assert_eq!(args("-B 10 -G 1000 x").settings(8912).bits_per_sec, Some(89_120_000));

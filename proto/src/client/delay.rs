@@ -6,7 +6,8 @@
 use crate::random::Random;
 use crate::time::{Duration, Instant};
 
-/// No request is repeated sooner: a server takes twice its delivery time of 10 ms for a crossing.
+/// No request is repeated sooner: well above a server's delivery time of 4 ms, inside which it takes
+/// a repeat for a request that crossed the blocks.
 const WAIT_MIN: Duration = Duration::from_millis(25);
 
 /// A request is repeated at least this often while nothing comes of it: a lost one costs no more.

@@ -136,7 +136,7 @@ fn loss_a_pulled_cable_and_a_kill_are_each_clients_own() {
     let times = [well, lossy, cut_off, again].map(Loading::succeed);
     println!("well, 30 % loss, cut off for {OUTAGE:?}, killed and restarted: {times:?}");
     let [well, _, cut_off, _] = times;
-    assert!(well < OUTAGE && cut_off > OUTAGE, "{times:?}");
+    assert!(well < cut_off && cut_off > OUTAGE, "{times:?}");
     for number in 1..5 {
         assert!(std::fs::read(path(number)).unwrap() == disk, "client {number}");
     }

@@ -1,11 +1,14 @@
 //! The real server and the real client, each on a machine of its own.
 
+use crate::client::images::{expected, of};
 use crate::client::network::{sample, start};
+use crate::client::{Ground, target};
 use crate::server::Running;
 use frisbee_server::{IdleExit, Network, Settings};
 use imagezip::interrupt::Interrupt;
 use mcast::{InterfaceSelector, Options};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use tests::netns::{Network as Switch, Node};
 
@@ -114,5 +117,27 @@ fn a_restarted_server_unicast_broadcast_and_ipv6() {
         assert!(std::fs::read(&target).unwrap() == disk, "{asked}");
         std::fs::remove_file(&target).unwrap();
         server.stop();
+    }
+}
+
+#[test]
+fn images_of_every_version_go_from_the_real_server_to_the_real_client() {
+    let ground = Ground(60);
+    let setup = ground.setup(&Arc::default());
+    let network = Network {
+        group: setup.group,
+        ports: setup.port..=setup.port,
+        interface: InterfaceSelector::ByAddress(setup.local),
+        options: Options::default(),
+    };
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    for name in ["g1.v1", "mbr.v2", "g1.v3", "g1.v4", "g1.v5"] {
+        let settings = Settings { idle_exit: IdleExit::WhenEmpty, ..settings() };
+        let image = golden.join(format!("{name}.ndz"));
+        let server = Running::start(&image, &network, &settings);
+        let (_folder, target) = target();
+        ground.load(2, &target, "").0.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(of(&std::fs::read(&target).unwrap()), expected(name), "{name}");
+        assert_eq!(server.wait().clients.len(), 1, "{name}");
     }
 }

@@ -14,7 +14,7 @@ use tests::samples::{Content, Sample, bytes_of};
 use tests::test_server::{Fate, TestServer};
 
 /// Length and SHA-256 of the restored disk, from MANIFEST.
-fn expected(name: &str) -> (usize, String) {
+pub(crate) fn expected(name: &str) -> (usize, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/MANIFEST");
     let manifest = std::fs::read_to_string(path).unwrap();
     let start = format!("{name}.ndz ");
@@ -23,7 +23,8 @@ fn expected(name: &str) -> (usize, String) {
     (values.next().unwrap().parse().unwrap(), values.next().unwrap().to_owned())
 }
 
-fn of(bytes: &[u8]) -> (usize, String) {
+/// The same of what was loaded.
+pub(crate) fn of(bytes: &[u8]) -> (usize, String) {
     let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     (bytes.len(), hex)
 }

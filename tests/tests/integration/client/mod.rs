@@ -2,7 +2,7 @@
 //! does to its blocks what a test wants. Each test has its own group, port and addresses.
 
 mod damage;
-mod images;
+pub(crate) mod images;
 pub(crate) mod network;
 mod silence;
 

@@ -1,9 +1,10 @@
-//! Memory that the two sessions take while they are at work: none for a block.
+//! Memory that sockets and sessions take while they are at work: none for a block.
 //!
 //! A server session sends an image to a client session, which loses nothing, or one block in a
-//! hundred. The allocator of this program counts. What both take at the start (a mark for each
-//! chunk, the slots) is not counted; what they take for a chunk (a node in a tree of chunks asked
-//! for, or waiting, or sent lately) is bounded.
+//! hundred; and a server's socket sends blocks to a client's. The allocator of this program
+//! counts. What is taken at the start (a mark for each chunk, slots, batches) is not counted; what
+//! a server session takes for a chunk (nodes in trees of chunks that wait or were sent lately) is
+//! bounded.
 
 #![allow(unsafe_code)] // an allocator is unsafe to implement; this one only counts and passes on
 
@@ -11,6 +12,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
+use mcast::{GroupSocket, InterfaceSelector, Options, ReceiveBatch, Role, SendBatch};
 use proto::client::{self, Event, Received};
 use proto::geometry::Geometry;
 use proto::server::{self, RateConfig, Transmit};
@@ -174,3 +176,31 @@ const CLIENT_PER_CHUNK: u64 = 0;
 /// Allocations of a server for each chunk of 1024 blocks at most: nodes of its trees, most of them
 /// in the two generations of what is on its way, which change each millisecond.
 const SERVER_PER_CHUNK: u64 = 8;
+
+#[test]
+fn no_datagram_through_a_socket_costs_an_allocation() {
+    let group: IpAddr = [239, 192, 103, 1].into();
+    let lo = InterfaceSelector::ByName("lo".into());
+    let [server, client] = [Role::Server, Role::Client]
+        .map(|role| GroupSocket::set_up(role, group, 23_001, &lo, &Options::default()).unwrap());
+    let mut batch = SendBatch::new(24 + BLOCK, 44);
+    let mut arrived = ReceiveBatch::new();
+    let mut round = || {
+        while let Some(datagram) = batch.push() {
+            datagram[..4].copy_from_slice(&[1, 0, 0, 0]);
+        }
+        let mut out = server.send(&mut batch, server.group_addr()).unwrap().datagrams;
+        batch.clear();
+        while out > 0 {
+            match client.receive(&mut arrived, Some(std::time::Duration::from_secs(10))).unwrap() {
+                mcast::Received::Datagrams(_) => {
+                    out -= arrived.datagrams().filter(|d| d.bytes.len() == 24 + BLOCK).count();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    round();
+    let ((), allocations) = counted(|| (0..100).for_each(|_| round()));
+    assert_eq!(allocations, 0, "for 4400 datagrams");
+}

@@ -3,7 +3,7 @@
 use super::{BEFORE, assert_broken, faulty, sample, target};
 use imagezip::disk::faulty::FaultyDisk;
 use imagezip::disk::memory::MemoryDisk;
-use imagezip::disk::{DiskError, ReadDisk};
+use imagezip::disk::{DiskError, Operation, ReadDisk};
 use imagezip::interrupt::Interrupt;
 use imagezip::load::{Fit, LoadError, Target, TargetOptions, load, prepare};
 use imagezip::ndz::{Codec, Version};
@@ -69,11 +69,7 @@ fn an_output_that_fails_ends_the_save() {
             let mut write = |_: &[u8]| {
                 if written == good {
                     let full = io::Error::from(io::ErrorKind::StorageFull);
-                    return Err(SaveError::Disk(imagezip::disk::DiskError::new(
-                        imagezip::disk::Operation::Write,
-                        0,
-                        full,
-                    )));
+                    return Err(SaveError::Disk(DiskError::new(Operation::Write, 0, full)));
                 }
                 written += 1;
                 Ok(())

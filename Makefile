@@ -29,6 +29,8 @@ demo: packages ## save a disk, restore it, serve it to three clients, prove that
 bench: packages ## measure, with the baselines in the same run
 	$(CARGO) build --release --package imagezip --package benches --bins
 	$(CARGO) run --release --quiet --package benches --bin save_load
+	$(CARGO) run --release --quiet --package benches --bin partclone
+	$(CARGO) run --release --quiet --package benches --bin maps
 	$(CARGO) bench --package benches
 
 .PHONY: soak

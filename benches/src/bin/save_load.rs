@@ -6,6 +6,7 @@
 //! that take turns, because machines are noisy.
 
 use anyhow::{Context, Result, bail, ensure};
+use benches::{copy_system_files, file_len, median, memory_dir, program, ratio};
 use imagezip::disk::{ReadDisk, SourceOptions, open_source};
 use imagezip::plan::{PlanOptions, plan};
 use std::fs::File;
@@ -85,12 +86,6 @@ fn one_round(work: &Path, disk: &Path, bytes: &[u8], flat: &Path, table: &mut Ta
     Ok(())
 }
 
-/// Somewhere that no disk limits, if there is such a place.
-fn memory_dir(work: &Path) -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { memory.into() } else { work.into() }
-}
-
 fn work_dir() -> Result<PathBuf> {
     let work = std::env::current_exe()?.with_file_name("bench-save-load");
     std::fs::create_dir_all(&work)?;
@@ -101,33 +96,11 @@ fn work_dir() -> Result<PathBuf> {
 fn make_disk(work: &Path) -> Result<PathBuf> {
     let (files, disk) = (work.join("files"), work.join("disk.raw"));
     std::fs::create_dir_all(&files)?;
-    let mut left: u64 = 1 << 30;
-    for source in ["/usr/lib", "/usr/bin", "/usr/share"] {
-        copy_some(Path::new(source), &files, &mut left)?;
-    }
+    copy_system_files(&files, 1 << 30)?;
     File::create(&disk)?.set_len(2 << 30)?;
     run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(&files).arg(&disk))?;
     std::fs::remove_dir_all(&files)?;
     Ok(disk)
-}
-
-/// Copies regular files below `source` into one directory until `left` bytes are used up.
-fn copy_some(source: &Path, into: &Path, left: &mut u64) -> Result<()> {
-    let mut directories = vec![source.to_owned()];
-    while let Some(directory) = directories.pop() {
-        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
-        for entry in entries.flatten() {
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() {
-                directories.push(entry.path());
-            } else if kind.is_file() && *left > 0 {
-                let name = format!("{left}-{}", entry.file_name().to_string_lossy());
-                let copied = std::fs::copy(entry.path(), into.join(name)).unwrap_or(0);
-                *left = left.saturating_sub(copied);
-            }
-        }
-    }
-    Ok(())
 }
 
 fn allocated_bytes(disk: &Path) -> Result<Vec<u8>> {
@@ -143,12 +116,6 @@ fn allocated_bytes(disk: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn program(name: &str) -> Result<Command> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "{} is missing: cargo build --release first", path.display());
-    Ok(Command::new(path))
-}
-
 fn have(name: &str) -> bool {
     let status = Command::new(name).arg("--version").stdout(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
@@ -160,10 +127,6 @@ fn run(command: &mut Command) -> Result<()> {
         bail!("{command:?}: {status}");
     }
     Ok(())
-}
-
-fn file_len(path: &Path) -> Result<usize> {
-    Ok(usize::try_from(std::fs::metadata(path)?.len())?)
 }
 
 /// One line of the table.
@@ -229,17 +192,6 @@ impl Table {
             }
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-fn ratio(a: usize, b: usize) -> f64 {
-    a as f64 / b as f64
-}
-
-fn median(times: &[Duration]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    times.get(times.len() / 2).map_or(0.0, Duration::as_secs_f64)
 }
 
 /// The C library, as the deployed tools use it.

@@ -18,6 +18,7 @@ pub mod exfat;
 pub mod ext;
 pub mod f2fs;
 pub mod fat;
+mod features;
 pub mod hfsplus;
 mod identity;
 pub mod jfs;

@@ -110,6 +110,44 @@ variants! {
     boundary: "-c 8k -b 64k", 50_011;
 }
 
+/// Files whose clusters no FAT links, because they stand behind each other.
+#[test]
+fn files_without_a_chain() -> Result<()> {
+    if !ready("files_without_a_chain", &TOOLS, true) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = make_worn(dir.path(), "-c 4k", 40_000, 8)?;
+    let Allocation::Known(set) = recognise(&image)?.allocation else { bail!("no map") };
+    let bytes = fs::read(&image)?;
+    let word = |at: usize| -> Result<usize> {
+        let word = bytes.get(at..).and_then(<[u8]>::first_chunk).context("a word")?;
+        Ok(usize::try_from(u32::from_le_bytes(*word))?)
+    };
+    let (fat, heap) = (word(80)? * 512, word(88)? * 512);
+    let mut found = 0;
+    // A file's entry, then its stream: allocation possible, no FAT chain.
+    for (at, entries) in bytes[heap..].windows(64).enumerate().step_by(32) {
+        if entries[0] != 0x85 || entries[32] != 0xC0 || entries[33] != 3 {
+            continue;
+        }
+        let (first, len) = (word(heap + at + 52)?, word(heap + at + 56)?);
+        let count = len.div_ceil(4096);
+        if count < 2 || len >> 22 != 0 {
+            continue;
+        }
+        for cluster in first..first + count {
+            ensure!(word(fat + cluster * 4)? == 0, "cluster {cluster} is in a chain");
+            let start = u64::try_from(heap + (cluster - 2) * 4096)? / 512;
+            let wanted = tests::samples::range(start, start + 8);
+            ensure!(set.within(wanted).eq([wanted]), "cluster {cluster} is called free");
+        }
+        found += 1;
+    }
+    ensure!(found > 10, "only {found} files of more than a cluster");
+    Ok(())
+}
+
 #[test]
 fn dirty_while_mounted() -> Result<()> {
     if !ready("dirty_while_mounted", &TOOLS, true) {

@@ -135,11 +135,18 @@ variants! {
     floppy: "-F 12", 1440, "fat12";
     fat12_s1: "-F 12 -s 1", 1900, "fat12";
     fat12_s2: "-F 12 -s 2", 4_000, "fat12";
+    fat12_s8: "-F 12 -s 8", 16_000, "fat12";
+    fat12_s16: "-F 12 -s 16", 30_000, "fat12";
+    fat12_s32: "-F 12 -s 32", 60_000, "fat12";
+    fat12_s64: "-F 12 -s 64", 80_000, "fat12";
     fat12_s128: "-F 12 -s 128", 100_000, "fat12";
     fat12_one_fat: "-F 12 -s 4 -f 1", 6_001, "fat12";
     fat12_4k_sectors: "-F 12 -S 4096", 12_000, "fat12";
     fat16_s1: "-F 16 -s 1", 20_000, "fat16";
+    fat16_s2: "-F 16 -s 2", 20_000, "fat16";
     fat16_s4: "-F 16 -s 4", 40_001, "fat16";
+    fat16_s8: "-F 16 -s 8", 50_000, "fat16";
+    fat16_s16: "-F 16 -s 16", 80_000, "fat16";
     fat16_s32: "-F 16 -s 32", 100_000, "fat16";
     fat16_s64: "-F 16 -s 64 -r 1024 -R 7", 150_000, "fat16";
     fat16_one_fat: "-F 16 -f 1", 30_000, "fat16";
@@ -147,6 +154,7 @@ variants! {
     fat16_2k_sectors: "-F 16 -S 2048", 60_000, "fat16";
     fat16_4k_sectors: "-F 16 -S 4096", 90_000, "fat16";
     fat32_s1: "-F 32 -s 1", 40_000, "fat32";
+    fat32_s2: "-F 32 -s 2", 80_000, "fat32";
     fat32_s4: "-F 32 -s 4", 140_000, "fat32";
     fat32_one_fat: "-F 32 -f 1 -s 1", 50_000, "fat32";
     fat32_1k_sectors: "-F 32 -S 1024 -s 1", 80_000, "fat32";
@@ -160,7 +168,14 @@ fn large_clusters_and_volumes() -> Result<()> {
     if !ready("large_clusters_and_volumes", &TOOLS, false) {
         return Ok(());
     }
-    for (options, gib) in [("-F 32 -s 8", 40), ("-F 32 -s 64", 300), ("-F 32 -s 128", 2000)] {
+    for (options, gib) in [
+        ("-F 16 -s 128", 1),
+        ("-F 32 -s 8", 40),
+        ("-F 32 -s 16", 60),
+        ("-F 32 -s 32", 100),
+        ("-F 32 -s 64", 300),
+        ("-F 32 -s 128", 2000),
+    ] {
         let dir = workspace()?;
         let image = make_worn(dir.path(), options, gib << 20, gib)?;
         let found = recognise(&image)?;

@@ -13,10 +13,11 @@ use tests::image_file::{self, ImageFile};
 use tests::mount::FuseMount;
 use tests::poison::{self, flip, recognise};
 use tests::rng::Rng;
-use tests::tools::{output, ready, run, text};
+use tests::tools::{ready, run, text};
 
-/// Debian package ntfs-3g.
-pub(super) const TOOLS: [&str; 5] = ["mkntfs", "ntfsresize", "ntfsinfo", DRIVER, "losetup"];
+/// Debian packages ntfs-3g and attr.
+pub(super) const TOOLS: [&str; 6] =
+    ["mkntfs", "ntfsresize", "ntfsinfo", DRIVER, "losetup", "setfattr"];
 const DRIVER: &str = "ntfs-3g";
 
 pub(super) fn workspace() -> Result<TempDir> {
@@ -42,11 +43,8 @@ pub(super) fn wear(dir: &Path, image: &Path, seed: u64) -> Result<()> {
     // Files in a compressed directory are compressed.
     let packed = point.join("packed");
     fs::create_dir(&packed)?;
-    if output("setfattr", &["-n", "system.ntfs_attrib_be", "-v", "0x00000810", text(&packed)])
-        .is_ok()
-    {
-        fs::write(packed.join("text"), "compressible ".repeat(20_000))?;
-    }
+    run("setfattr", &["-n", "system.ntfs_attrib_be", "-v", "0x00000810", text(&packed)])?;
+    fs::write(packed.join("text"), "compressible ".repeat(20_000))?;
     churn(point, seed, 3)?;
     for i in (0..40).step_by(3) {
         fs::remove_file(point.join(format!("d{}/e{}/file{i}", i % 7, i % 3)))?;
@@ -121,7 +119,11 @@ macro_rules! variants {
 variants! {
     clusters_512: "-c 512", 30_000;
     clusters_1k: "-c 1024", 30_001;
+    clusters_2k: "-c 2048", 40_001;
     clusters_4k: "-c 4096", 50_003;
+    clusters_8k: "-c 8192", 60_005;
+    clusters_16k: "-c 16384", 80_000;
+    clusters_32k: "-c 32768", 90_001;
     clusters_64k: "-c 65536", 120_000;
     clusters_256k: "-c 262144", 300_000;
     sectors_4k: "-s 4096 -c 4096", 60_000;
@@ -205,6 +207,78 @@ fn not_at_rest() -> Result<()> {
         assert_kept(&image, "hibernated")?;
         let forced = ProbeOptions { force: true, leave_out_page_files: true };
         ensure!(kept(forced)? == kept(ProbeOptions { force: true, ..forced })?, "sleep is kept");
+    }
+    Ok(())
+}
+
+/// A restart page of 4 KiB, as Windows writes them.
+fn restart_page(lsn: u64, major: u16, client: u16, flags: u16) -> Vec<u8> {
+    const AREA: usize = 48;
+    let mut page = vec![0; 4096];
+    let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"RSTR");
+    put(4, &30_u16.to_le_bytes()); // the update sequence: its number and 8 words
+    put(6, &9_u16.to_le_bytes());
+    put(16, &4096_u32.to_le_bytes());
+    put(20, &4096_u32.to_le_bytes());
+    put(24, &48_u16.to_le_bytes());
+    put(26, &1_u16.to_le_bytes());
+    put(28, &major.to_le_bytes());
+    put(AREA, &lsn.to_le_bytes());
+    put(AREA + 12, &client.to_le_bytes());
+    put(AREA + 14, &flags.to_le_bytes());
+    put(30, &[7, 0]);
+    for end in (512..=4096).step_by(512) {
+        put(end - 2, &[7, 0]);
+    }
+    page
+}
+
+/// The log of a volume that Windows did not unmount, or only as fast startup does.
+#[test]
+fn log_not_clean() -> Result<()> {
+    if !ready("log_not_clean", &TOOLS, true) {
+        return Ok(());
+    }
+    const OPEN: u16 = 0;
+    const CLOSED: u16 = 0xFFFF;
+    const CLEAN: u16 = 2;
+    let dir = workspace()?;
+    let image = make(dir.path(), "-c 4096", 20_000)?;
+    let bytes = fs::read(&image)?;
+    // mkntfs fills it with ones.
+    let log = bytes.chunks(1 << 16).position(|piece| piece.iter().all(|byte| *byte == 0xFF));
+    let log = log.context("$LogFile")? << 16;
+    let start = bytes[..log].chunks(4096).rev().take_while(|page| page.iter().all(|b| *b == 0xFF));
+    let log = log - start.count() * 4096;
+    let torn = {
+        let mut page = restart_page(9, 1, CLOSED, CLEAN);
+        page[1022] = 8;
+        page
+    };
+    let page = restart_page;
+    for (first, second, expected) in [
+        (page(5, 1, CLOSED, 0), page(4, 1, OPEN, 0), None),
+        (page(5, 1, OPEN, CLEAN), page(5, 1, OPEN, CLEAN), None),
+        (torn.clone(), page(8, 1, CLOSED, CLEAN), None),
+        (page(5, 1, OPEN, 0), page(4, 1, CLOSED, CLEAN), Some("work that is not done")),
+        (page(5, 1, CLOSED, CLEAN), page(6, 1, OPEN, 0), Some("work that is not done")),
+        (torn.clone(), page(8, 1, OPEN, 0), Some("work that is not done")),
+        (page(5, 2, CLOSED, CLEAN), page(5, 2, CLOSED, CLEAN), Some("fast startup")),
+        (page(5, 2, OPEN, 0), page(4, 1, CLOSED, CLEAN), Some("work that is not done")),
+        (torn.clone(), torn, Some("no whole restart page")),
+    ] {
+        let mut bytes = bytes.clone();
+        bytes[log..log + 4096].copy_from_slice(&first);
+        bytes[log + 4096..log + 8192].copy_from_slice(&second);
+        fs::write(&image, &bytes)?;
+        match expected {
+            Some(why) => assert_kept(&image, why)?,
+            None => {
+                let found = recognise(&image)?;
+                ensure!(matches!(found.allocation, Allocation::Known(_)), "{found:?}");
+            }
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Every filesystem with a map, saved from one place and loaded to another on a larger disk.
 
-use super::{btrfs, exfat, ext, fat, ntfs, small, xfs};
+use super::{btrfs, exfat, ext, fat, ntfs, small, ufs, xfs};
 use anyhow::Result;
 use tests::replant;
 use tests::tools::ready;
@@ -70,6 +70,11 @@ fn btrfs() -> Result<()> {
     let dir = btrfs::workspace()?;
     let image = btrfs::make_worn(dir.path(), "", 200, 7)?;
     replant::prove(&image, &btrfs::check, &btrfs::files)
+}
+
+#[test]
+fn ufs() -> Result<()> {
+    ufs::replanted("replant ufs")
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tests::content::populate;
 use tests::damaged::Damaged;
 use tests::foreign;
 use tests::poison::free;
+use tests::replant;
 use tests::rng::Rng;
 use tests::samples::{bytes_of, range};
 use tests::tools::{ready, run, text};
@@ -186,6 +187,28 @@ fn made_by_makefs() -> Result<()> {
                 ensure!(big == (order == "be"), "{options}: wrong byte order");
             }
         }
+    }
+    Ok(())
+}
+
+/// Both versions, from makefs and from our own maker, which wears them.
+pub(crate) fn replanted(test: &str) -> Result<()> {
+    if !ready(test, &["makefs"], false) {
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let (source, image) = (dir.path().join("source"), dir.path().join("image"));
+    fs::create_dir(&source)?;
+    populate(&source, 8, 40)?;
+    // Our reader fails on the least contradiction.
+    let files = |image: &Path| Ok(read(&fs::read(image)?)?.tree);
+    let check = |image: &Path| files(image).map(drop);
+    for second in [false, true] {
+        let version = if second { "version=2" } else { "version=1" };
+        makefs(&source, &image, &["-o", version])?;
+        replant::prove(&image, &check, &files).with_context(|| version.to_owned())?;
+        fs::write(&image, made(Shape { second, check_hashes: second, ..SMALL }, 12))?;
+        replant::prove(&image, &check, &files).with_context(|| format!("made, {version}"))?;
     }
     Ok(())
 }

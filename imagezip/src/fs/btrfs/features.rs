@@ -5,6 +5,7 @@
 
 use super::checksum::Checksum;
 use super::raw;
+use crate::fs::features::{self, Feature, feature, foreign};
 
 /// The words of feature bits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,41 +15,45 @@ pub(super) struct Features {
     checksum: u16,
 }
 
-/// One feature bit: its name, and false where it may change which bytes are in use in a way we
-/// have not proved.
-type Feature = (u64, &'static str, bool);
+/// Which word a feature is in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Word {
+    Incompat,
+    CompatRo,
+}
 
 /// Block groups are in a tree of their own.
 pub(super) const BLOCK_GROUP_TREE: u64 = 0x8;
 /// Tree blocks carry another UUID than the superblock.
 pub(super) const METADATA_UUID: u64 = 0x400;
 
-const INCOMPAT: &[Feature] = &[
-    (0x1, "mixed-backref", true),
-    (0x2, "default-subvol", true),
-    (0x4, "mixed-bg", true),
-    (0x8, "compress-lzo", true),
-    (0x10, "compress-zstd", true),
-    (0x20, "big-metadata", true),
-    (0x40, "extref", true),
-    (0x80, "raid56", true),
-    (0x100, "skinny-metadata", true),
-    (0x200, "no-holes", true),
-    (METADATA_UUID, "metadata-uuid", true),
-    (0x800, "raid1c34", true),
-    (0x1000, "zoned", false),
-    (0x2000, "extent-tree-v2", false),
-    (0x4000, "raid-stripe-tree", false),
-    (0x1_0000, "squota", true),
-    (0x2_0000, "remap-tree", false),
+/// Every known feature.
+const KNOWN: &[Feature<Word>] = &[
+    feature(Word::Incompat, 0x1, "mixed-backref"),
+    feature(Word::Incompat, 0x2, "default-subvol"),
+    feature(Word::Incompat, 0x4, "mixed-bg"),
+    feature(Word::Incompat, 0x8, "compress-lzo"),
+    feature(Word::Incompat, 0x10, "compress-zstd"),
+    feature(Word::Incompat, 0x20, "big-metadata"),
+    feature(Word::Incompat, 0x40, "extref"),
+    feature(Word::Incompat, 0x80, "raid56"),
+    feature(Word::Incompat, 0x100, "skinny-metadata"),
+    feature(Word::Incompat, 0x200, "no-holes"),
+    feature(Word::Incompat, METADATA_UUID, "metadata-uuid"),
+    feature(Word::Incompat, 0x800, "raid1c34"),
+    foreign(Word::Incompat, 0x1000, "zoned"),
+    foreign(Word::Incompat, 0x2000, "extent-tree-v2"),
+    foreign(Word::Incompat, 0x4000, "raid-stripe-tree"),
+    feature(Word::Incompat, 0x1_0000, "squota"),
+    foreign(Word::Incompat, 0x2_0000, "remap-tree"),
+    feature(Word::CompatRo, 0x1, "free-space-tree"),
+    feature(Word::CompatRo, 0x2, "free-space-tree-valid"),
+    feature(Word::CompatRo, 0x4, "verity"),
+    feature(Word::CompatRo, BLOCK_GROUP_TREE, "block-group-tree"),
 ];
 
-const COMPAT_RO: &[Feature] = &[
-    (0x1, "free-space-tree", true),
-    (0x2, "free-space-tree-valid", true),
-    (0x4, "verity", true),
-    (BLOCK_GROUP_TREE, "block-group-tree", true),
-];
+/// What unknown bits are called.
+const LABELS: [(Word, &str); 2] = [(Word::Incompat, "incompat"), (Word::CompatRo, "compat_ro")];
 
 impl Features {
     pub(super) fn of(raw: &raw::Superblock) -> Self {
@@ -73,32 +78,26 @@ impl Features {
     pub(super) fn names(self) -> Vec<String> {
         let checksum = Checksum::of_type(self.checksum)
             .map_or_else(|| format!("checksum type {}", self.checksum), |c| c.name().to_owned());
-        let words = [(self.incompat, INCOMPAT), (self.compat_ro, COMPAT_RO)];
-        let known = words.into_iter().flat_map(|(word, table)| {
-            table.iter().filter(move |(bit, ..)| word & bit != 0).map(|(_, name, _)| (*name).into())
-        });
+        let known = features::names(KNOWN, |word| self.word(word)).map(str::to_owned);
         std::iter::once(checksum).chain(known).chain(self.unknown()).collect()
     }
 
     /// Names of the features that keep us from trusting the map.
     pub(super) fn refused(self) -> Vec<String> {
-        let known = INCOMPAT.iter().filter(|(bit, _, known)| self.incompat & bit != 0 && !known);
-        known.map(|(_, name, _)| (*name).to_owned()).chain(self.unknown()).collect()
+        let known = features::refused(KNOWN, |word| self.word(word)).map(str::to_owned);
+        known.chain(self.unknown()).collect()
     }
 
-    fn unknown(self) -> Vec<String> {
-        let mut names = Vec::new();
-        let words =
-            [(self.incompat, INCOMPAT, "incompat"), (self.compat_ro, COMPAT_RO, "compat_ro")];
-        for (word, table, label) in words {
-            for number in 0..64 {
-                let bit = 1u64 << number;
-                if word & bit != 0 && !table.iter().any(|(known, ..)| *known == bit) {
-                    names.push(format!("{label} bit {number}"));
-                }
-            }
+    const fn word(self, word: Word) -> u64 {
+        match word {
+            Word::Incompat => self.incompat,
+            Word::CompatRo => self.compat_ro,
         }
-        names
+    }
+
+    fn unknown(self) -> impl Iterator<Item = String> {
+        features::unknown(KNOWN, &LABELS, move |word| self.word(word))
+            .map(|(label, number)| format!("{label} bit {number}"))
     }
 }
 
@@ -112,5 +111,10 @@ mod tests {
         let refused = ["zoned", "incompat bit 40", "compat_ro bit 4"];
         assert_eq!(features.refused(), refused);
         assert_eq!(features.names()[..3], ["checksum type 9", "mixed-backref", "skinny-metadata"]);
+    }
+
+    #[test]
+    fn no_bit_has_two_names() {
+        features::assert_distinct(KNOWN);
     }
 }

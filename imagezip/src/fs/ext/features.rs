@@ -5,56 +5,39 @@
 //! ignored even by a kernel that writes.
 
 use super::raw;
+use crate::fs::features::{self, Feature, feature, foreign};
 
 /// The three words of feature bits.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Features {
-    pub(super) compat: u32,
-    pub(super) incompat: u32,
-    pub(super) ro_compat: u32,
+    compat: u64,
+    incompat: u64,
+    ro_compat: u64,
 }
 
 /// Which word a feature is in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Word {
+pub(super) enum Word {
     Compat,
     Incompat,
     RoCompat,
 }
 
-/// One feature bit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Feature {
-    word: Word,
-    bit: u32,
-    name: &'static str,
-    /// False where the feature may change which blocks are in use in a way we have not proved.
-    understood: bool,
-}
-
-const fn feature(word: Word, bit: u32, name: &'static str) -> Feature {
-    Feature { word, bit, name, understood: true }
-}
-
-const fn foreign(word: Word, bit: u32, name: &'static str) -> Feature {
-    Feature { word, bit, name, understood: false }
-}
-
-pub(super) const HAS_JOURNAL: Feature = feature(Word::Compat, 0x4, "has_journal");
-pub(super) const SPARSE_SUPER2: Feature = feature(Word::Compat, 0x200, "sparse_super2");
-pub(super) const NEEDS_RECOVERY: Feature = feature(Word::Incompat, 0x4, "needs_recovery");
-pub(super) const JOURNAL_DEV: Feature = feature(Word::Incompat, 0x8, "journal_dev");
-pub(super) const META_BG: Feature = feature(Word::Incompat, 0x10, "meta_bg");
-pub(super) const SIXTY_FOUR_BIT: Feature = feature(Word::Incompat, 0x80, "64bit");
-pub(super) const MMP: Feature = feature(Word::Incompat, 0x100, "mmp");
-pub(super) const CSUM_SEED: Feature = feature(Word::Incompat, 0x2000, "metadata_csum_seed");
-pub(super) const SPARSE_SUPER: Feature = feature(Word::RoCompat, 0x1, "sparse_super");
-pub(super) const GDT_CSUM: Feature = feature(Word::RoCompat, 0x10, "uninit_bg");
-pub(super) const BIGALLOC: Feature = feature(Word::RoCompat, 0x200, "bigalloc");
-pub(super) const METADATA_CSUM: Feature = feature(Word::RoCompat, 0x400, "metadata_csum");
+pub(super) const HAS_JOURNAL: Feature<Word> = feature(Word::Compat, 0x4, "has_journal");
+pub(super) const SPARSE_SUPER2: Feature<Word> = feature(Word::Compat, 0x200, "sparse_super2");
+pub(super) const NEEDS_RECOVERY: Feature<Word> = feature(Word::Incompat, 0x4, "needs_recovery");
+pub(super) const JOURNAL_DEV: Feature<Word> = feature(Word::Incompat, 0x8, "journal_dev");
+pub(super) const META_BG: Feature<Word> = feature(Word::Incompat, 0x10, "meta_bg");
+pub(super) const SIXTY_FOUR_BIT: Feature<Word> = feature(Word::Incompat, 0x80, "64bit");
+pub(super) const MMP: Feature<Word> = feature(Word::Incompat, 0x100, "mmp");
+pub(super) const CSUM_SEED: Feature<Word> = feature(Word::Incompat, 0x2000, "metadata_csum_seed");
+pub(super) const SPARSE_SUPER: Feature<Word> = feature(Word::RoCompat, 0x1, "sparse_super");
+pub(super) const GDT_CSUM: Feature<Word> = feature(Word::RoCompat, 0x10, "uninit_bg");
+pub(super) const BIGALLOC: Feature<Word> = feature(Word::RoCompat, 0x200, "bigalloc");
+pub(super) const METADATA_CSUM: Feature<Word> = feature(Word::RoCompat, 0x400, "metadata_csum");
 
 /// Every known feature, by the names dumpe2fs prints, in its order.
-const KNOWN: &[Feature] = &[
+const KNOWN: &[Feature<Word>] = &[
     feature(Word::Compat, 0x1, "dir_prealloc"),
     feature(Word::Compat, 0x2, "imagic_inodes"),
     HAS_JOURNAL,
@@ -107,19 +90,19 @@ const KNOWN: &[Feature] = &[
 ];
 
 /// What an ext3 filesystem may have besides its journal; ext2 the same without `needs_recovery`.
-const EXT3_INCOMPAT: u32 = 0x2 | 0x4 | 0x10;
-const EXT3_RO_COMPAT: u32 = 0x1 | 0x2 | 0x4;
+const EXT3_INCOMPAT: u64 = 0x2 | 0x4 | 0x10;
+const EXT3_RO_COMPAT: u64 = 0x1 | 0x2 | 0x4;
 
 impl Features {
     pub(super) fn of(raw: &raw::Superblock) -> Self {
         Self {
-            compat: raw.s_feature_compat.get(),
-            incompat: raw.s_feature_incompat.get(),
-            ro_compat: raw.s_feature_ro_compat.get(),
+            compat: raw.s_feature_compat.get().into(),
+            incompat: raw.s_feature_incompat.get().into(),
+            ro_compat: raw.s_feature_ro_compat.get().into(),
         }
     }
 
-    const fn word(self, word: Word) -> u32 {
+    const fn word(self, word: Word) -> u64 {
         match word {
             Word::Compat => self.compat,
             Word::Incompat => self.incompat,
@@ -127,7 +110,7 @@ impl Features {
         }
     }
 
-    pub(super) const fn has(self, feature: Feature) -> bool {
+    pub(super) const fn has(self, feature: Feature<Word>) -> bool {
         self.word(feature.word) & feature.bit != 0
     }
 
@@ -151,31 +134,30 @@ impl Features {
 
     /// Names of all features, an unknown one as `FEATURE_I19`: word and bit number, as e2fsprogs does.
     pub(super) fn names(self) -> Vec<String> {
-        let known = KNOWN.iter().filter(|f| self.has(**f)).map(|f| f.name.to_owned());
-        known.chain(self.unknown()).collect()
+        let known = features::names(KNOWN, |word| self.word(word)).map(str::to_owned);
+        known.chain(self.unknown().map(name_of)).collect()
     }
 
     /// Names of the features that keep us from trusting the map.
     pub(super) fn refused(self) -> Vec<String> {
-        let known = KNOWN.iter().filter(|f| self.has(**f) && !f.understood);
-        let unknown = self.unknown().into_iter().filter(|name| !name.starts_with("FEATURE_C"));
-        known.map(|f| f.name.to_owned()).chain(unknown).collect()
+        let known = features::refused(KNOWN, |word| self.word(word)).map(str::to_owned);
+        let unknown = self.unknown().filter(|(letter, _)| *letter != COMPAT);
+        known.chain(unknown.map(name_of)).collect()
     }
 
-    fn unknown(self) -> Vec<String> {
-        let mut names = Vec::new();
-        for (word, letter) in [(Word::Compat, 'C'), (Word::Incompat, 'I'), (Word::RoCompat, 'R')] {
-            let bits = self.word(word);
-            for number in 0..32 {
-                let bit = 1u32 << number;
-                let known = KNOWN.iter().any(|f| f.word == word && f.bit == bit);
-                if bits & bit != 0 && !known {
-                    names.push(format!("FEATURE_{letter}{number}"));
-                }
-            }
-        }
-        names
+    fn unknown(self) -> impl Iterator<Item = (char, u32)> {
+        features::unknown(KNOWN, &LETTERS, move |word| self.word(word))
     }
+}
+
+/// The letter of compatible features.
+const COMPAT: char = 'C';
+/// The letters of all words.
+const LETTERS: [(Word, char); 3] =
+    [(Word::Compat, COMPAT), (Word::Incompat, 'I'), (Word::RoCompat, 'R')];
+
+fn name_of((letter, number): (char, u32)) -> String {
+    format!("FEATURE_{letter}{number}")
 }
 
 #[cfg(test)]
@@ -209,9 +191,6 @@ mod tests {
 
     #[test]
     fn no_bit_has_two_names() {
-        for (i, a) in KNOWN.iter().enumerate() {
-            assert!(a.bit.is_power_of_two());
-            assert!(KNOWN.iter().skip(i + 1).all(|b| a.word != b.word || a.bit != b.bit), "{a:?}");
-        }
+        features::assert_distinct(KNOWN);
     }
 }

@@ -5,21 +5,22 @@
 //! be ignored even by a kernel that writes.
 
 use super::raw;
+use crate::fs::features::{self, Feature, feature, foreign};
 
 /// The words of feature bits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Features {
     version: u16,
-    version_bits: u16,
-    features2: u32,
-    ro_compat: u32,
-    incompat: u32,
-    log_incompat: u32,
+    version_bits: u64,
+    features2: u64,
+    ro_compat: u64,
+    incompat: u64,
+    log_incompat: u64,
 }
 
 /// Which word a feature is in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Word {
+pub(super) enum Word {
     /// The upper twelve bits of the version number.
     Version,
     /// `sb_features2`, of version 4 and, for show, of version 5.
@@ -29,31 +30,13 @@ enum Word {
     LogIncompat,
 }
 
-/// One feature bit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Feature {
-    word: Word,
-    bit: u32,
-    name: &'static str,
-    /// False where the feature may change which blocks are in use in a way we have not proved.
-    understood: bool,
-}
-
-const fn feature(word: Word, bit: u32, name: &'static str) -> Feature {
-    Feature { word, bit, name, understood: true }
-}
-
-const fn foreign(word: Word, bit: u32, name: &'static str) -> Feature {
-    Feature { word, bit, name, understood: false }
-}
-
-const MOREBITS: Feature = feature(Word::Version, 0x8000, "morebits");
-pub(super) const META_UUID: Feature = feature(Word::Incompat, 0x4, "meta_uuid");
-pub(super) const NEEDSREPAIR: Feature = feature(Word::Incompat, 0x10, "needsrepair");
+const MOREBITS: Feature<Word> = feature(Word::Version, 0x8000, "morebits");
+pub(super) const META_UUID: Feature<Word> = feature(Word::Incompat, 0x4, "meta_uuid");
+pub(super) const NEEDSREPAIR: Feature<Word> = feature(Word::Incompat, 0x10, "needsrepair");
 
 /// Every feature with a name, in the order in which they are shown; names as xfs_info and xfs_db
 /// print them.
-const KNOWN: &[Feature] = &[
+const KNOWN: &[Feature<Word>] = &[
     feature(Word::Version, 0x10, "attr"),
     feature(Word::Version, 0x20, "nlink"),
     feature(Word::Version, 0x40, "quota"),
@@ -93,13 +76,17 @@ const KNOWN: &[Feature] = &[
 impl Features {
     pub(super) fn of(raw: &raw::Superblock) -> Self {
         let word = raw.sb_versionnum.get();
-        let (version, version_bits) = (word & 0xF, word & !0xF);
-        let more = u32::from(version_bits) & MOREBITS.bit != 0;
-        let v5 = |word: u32| if version == 5 { word } else { 0 };
+        let (version, version_bits) = (word & 0xF, u64::from(word & !0xF));
+        let more = version_bits & MOREBITS.bit != 0;
+        let v5 = |word: u32| if version == 5 { word.into() } else { 0 };
         Self {
             version,
             version_bits,
-            features2: if more { raw.sb_features2.get() | raw.sb_bad_features2.get() } else { 0 },
+            features2: if more {
+                (raw.sb_features2.get() | raw.sb_bad_features2.get()).into()
+            } else {
+                0
+            },
             ro_compat: v5(raw.sb_features_ro_compat.get()),
             incompat: v5(raw.sb_features_incompat.get()),
             log_incompat: v5(raw.sb_features_log_incompat.get()),
@@ -116,9 +103,9 @@ impl Features {
         self.version == 5
     }
 
-    fn word(self, word: Word) -> u32 {
+    const fn word(self, word: Word) -> u64 {
         match word {
-            Word::Version => u32::from(self.version_bits),
+            Word::Version => self.version_bits,
             Word::Features2 => self.features2,
             Word::RoCompat => self.ro_compat,
             Word::Incompat => self.incompat,
@@ -126,16 +113,16 @@ impl Features {
         }
     }
 
-    pub(super) fn has(self, feature: Feature) -> bool {
+    pub(super) const fn has(self, feature: Feature<Word>) -> bool {
         self.word(feature.word) & feature.bit != 0
     }
 
     /// The version and the names of all features, an unknown one as `incompat bit 19`.
     pub(super) fn names(self) -> Vec<String> {
         let mut names = vec![format!("v{}", self.version)];
-        for feature in KNOWN.iter().filter(|f| self.has(**f)) {
-            if !names.iter().any(|name| name == feature.name) {
-                names.push(feature.name.to_owned());
+        for feature in features::names(KNOWN, |word| self.word(word)) {
+            if !names.iter().any(|name| name == feature) {
+                names.push(feature.to_owned());
             }
         }
         names.extend(self.unknown());
@@ -144,30 +131,23 @@ impl Features {
 
     /// Names of the features that keep us from trusting the map.
     pub(super) fn refused(self) -> Vec<String> {
-        let known = KNOWN.iter().filter(|f| self.has(**f) && !f.understood);
-        known.map(|f| f.name.to_owned()).chain(self.unknown()).collect()
+        let known = features::refused(KNOWN, |word| self.word(word)).map(str::to_owned);
+        known.chain(self.unknown()).collect()
     }
 
-    fn unknown(self) -> Vec<String> {
-        let words = [
-            (Word::Features2, "features2"),
-            (Word::RoCompat, "ro_compat"),
-            (Word::Incompat, "incompat"),
-            (Word::LogIncompat, "log_incompat"),
-        ];
-        let mut names = Vec::new();
-        for (word, label) in words {
-            for number in 0..32 {
-                let bit = 1u32 << number;
-                let known = KNOWN.iter().any(|f| f.word == word && f.bit == bit);
-                if self.word(word) & bit != 0 && !known {
-                    names.push(format!("{label} bit {number}"));
-                }
-            }
-        }
-        names
+    fn unknown(self) -> impl Iterator<Item = String> {
+        features::unknown(KNOWN, &LABELS, move |word| self.word(word))
+            .map(|(label, number)| format!("{label} bit {number}"))
     }
 }
+
+/// Words whose every bit is a feature.
+const LABELS: [(Word, &str); 4] = [
+    (Word::Features2, "features2"),
+    (Word::RoCompat, "ro_compat"),
+    (Word::Incompat, "incompat"),
+    (Word::LogIncompat, "log_incompat"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -194,9 +174,6 @@ mod tests {
 
     #[test]
     fn no_bit_has_two_names() {
-        for (i, a) in KNOWN.iter().enumerate() {
-            assert!(a.bit.is_power_of_two());
-            assert!(KNOWN.iter().skip(i + 1).all(|b| a.word != b.word || a.bit != b.bit), "{a:?}");
-        }
+        features::assert_distinct(KNOWN);
     }
 }

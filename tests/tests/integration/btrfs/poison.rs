@@ -4,6 +4,7 @@
 use super::{TOOLS, check, files, make_worn, workspace};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
+use tests::content::churn;
 use tests::mount::Mount;
 use tests::poison;
 use tests::tools::{ready, run, text};
@@ -76,6 +77,7 @@ variants! {
     mixed_single: "-M -m single -d single", 100, ["=DATA|METADATA|single"];
     data_twice: "-d dup", 400, ["=DATA|DUP"];
     single: "-m single -L label", 200, ["=METADATA|single", "=SYSTEM|single"];
+    striped_on_one_device: "-m raid0 -d raid0", 300, ["=METADATA|RAID0", "=DATA|RAID0"];
     old_format: "-O ^skinny-metadata,^no-holes,^extref -R ^free-space-tree", 200, ["!skinny-metadata", "!no-holes", "!free-space-tree"];
     quota: "-R quota", 200, ["crc32c"];
     uuid_changed: "-U 11111111-2222-3333-4444-555555555555", 200, ["crc32c"];
@@ -91,6 +93,24 @@ fn metadata_uuid() -> Result<()> {
     let image = make_worn(dir.path(), "", 200, 7)?;
     run("btrfstune", &["-f", "-m", text(&image)])?;
     prove_image(&image, &["metadata-uuid"])
+}
+
+/// The first form of the free-space cache, in files of the tree of roots.
+#[test]
+fn free_space_cache() -> Result<()> {
+    if !ready("free_space_cache", &[&TOOLS[..], &["mount"]].concat(), true) {
+        return Ok(());
+    }
+    let dir = workspace()?;
+    let image = make_worn(dir.path(), "-R ^free-space-tree", 300, 11)?;
+    let mount = Mount::new(&image, &dir.path().join("m"), "space_cache=v1")?;
+    churn(&mount.point().join("d2"), 11, 2)?;
+    mount.unmount()?;
+    let superblock = run("btrfs", &["inspect-internal", "dump-super", text(&image)])?;
+    let line = superblock.lines().find_map(|line| line.strip_prefix("cache_generation"));
+    let generation = line.map(str::trim).context("no cache_generation")?;
+    ensure!(!["0", "18446744073709551615"].contains(&generation), "{superblock}");
+    prove_image(&image, &["!free-space-tree"])
 }
 
 /// Many small files and their deletion: trees with levels, free space in many pieces.

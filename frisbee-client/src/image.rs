@@ -10,9 +10,8 @@ use crate::report::Written;
 use crate::work::{Chunk, Work};
 use crate::workers::{Failure, Workers};
 use crossbeam_channel::Receiver;
-use imagezip::disk::WriteDisk;
 use imagezip::interrupt::Interrupt;
-use imagezip::load::{GrowingFile, LoadError, Place, Target, TargetOptions};
+use imagezip::load::{LoadError, Place, Target, Wishes};
 use imagezip::ndz::decode::SliceTarget;
 use imagezip::ndz::{AnyOrder, CHUNK_SIZE, Decoder, VerifiedChunk, Whole};
 use imagezip::progress::Stage;
@@ -47,8 +46,15 @@ pub(crate) fn load_image(
     }
     let status = workers.status();
     status.set_touched(!place.is_new());
-    let (whole, not_applied, verified) =
-        write(args, shares, &geometry, opened, &place, work, workers, interrupt)?;
+    let progress = &status.progress;
+    for stage in Stage::ALL {
+        progress.set_threads(stage, shares.threads);
+    }
+    let Opened { fit, held, .. } = opened;
+    let wishes = Wishes { free: args.free_space(), read_back: args.verify };
+    let (whole, not_applied, verified) = place.with_target(fit, wishes, progress, |target| {
+        write(args, shares, &geometry, held, (&place, target), work, workers, interrupt)
+    })?;
     status.set_touched(false);
     let warning = place.commit()?;
     Ok(Written::Image {
@@ -72,34 +78,16 @@ fn write(
     args: &Args,
     shares: Shares,
     geometry: &Geometry,
-    opened: Opened,
-    place: &Place,
+    held: Vec<Chunk>,
+    (place, target): (&Place, Target<'_>),
     work: &Receiver<Work>,
     workers: &Workers<'_>,
     interrupt: &Interrupt,
 ) -> Result<(Whole, Vec<String>, Option<u64>), ClientError> {
-    let growing;
-    let disk: &dyn WriteDisk = if place.grows() {
-        growing = GrowingFile::new(place.disk());
-        &growing
-    } else {
-        place.disk()
-    };
-    let options = TargetOptions {
-        partition: place.partition(),
-        free: args.free_space(),
-        blank: place.is_new(),
-        read_back: args.verify,
-    };
-    let progress = &workers.status().progress;
-    for stage in Stage::ALL {
-        progress.set_threads(stage, shares.threads);
-    }
-    let target = Target::new(disk, opened.fit, options, progress);
     target.begin()?;
     let image = Image { target: &target, set: Mutex::default(), not_applied: Mutex::default() };
     let slice = place.partition().map(|partition| SliceTarget { partition });
-    workers.run(shares.threads, opened.held, work, || {
+    workers.run(shares.threads, held, work, || {
         let mut decoder = Decoder::new(slice);
         let (image, status) = (&image, workers.status());
         move |chunk| {
@@ -112,15 +100,9 @@ fn write(
     let not_applied = std::mem::take(&mut *lock(&image.not_applied));
     target.fill_rest(whole.source_sectors(), whole.unbounded.as_ref())?;
     target.finish()?;
-    if place.grows() {
-        place.disk().set_len(whole.source_bytes).map_err(LoadError::from)?;
-        place.disk().sync().map_err(LoadError::from)?;
-    }
+    place.end_at(whole.source_bytes).map_err(LoadError::from)?;
     let verified = match args.verify {
-        true => {
-            let (uncached, _) = place.disk().reopen_uncached().map_err(LoadError::from)?;
-            Some(target.verify(&uncached, shares.threads, interrupt)?)
-        }
+        true => Some(place.read_back(target, shares.threads, interrupt)?),
         false => None,
     };
     Ok((whole, not_applied, verified))

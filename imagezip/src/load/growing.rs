@@ -5,14 +5,14 @@ use crate::units::{SECTOR_SIZE, SECTORS_MAX, SectorRange};
 use std::sync::{Mutex, PoisonError};
 
 /// A new regular file without a fixed length: writes beyond its end make it longer.
-pub struct GrowingFile<'a> {
+pub(super) struct GrowingFile<'a> {
     file: &'a FileDisk,
     len: Mutex<u64>,
 }
 
 impl<'a> GrowingFile<'a> {
     /// A file opened as a fresh target, with whatever length it has now.
-    pub fn new(file: &'a FileDisk) -> Self {
+    pub(super) fn new(file: &'a FileDisk) -> Self {
         Self { file, len: Mutex::new(file.size_bytes()) }
     }
 

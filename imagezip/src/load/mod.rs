@@ -19,10 +19,9 @@ mod target;
 
 pub use error::{LoadError, Refusal};
 pub use fit::{Fit, ImageFacts, TargetFacts};
-pub use growing::GrowingFile;
 pub use head::HEAD;
 pub use input::ImageInput;
-pub use place::{Place, PlaceOptions};
+pub use place::{Place, PlaceOptions, Wishes};
 pub use stream::{StreamError, load_stream};
 pub use target::{FreeSpace, Target, TargetOptions};
 

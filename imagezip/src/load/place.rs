@@ -5,13 +5,17 @@
 
 use super::error::{LoadError, Refusal};
 use super::fit::{self, Fit, ImageFacts};
+use super::growing::GrowingFile;
+use super::target::{self, FreeSpace, Target};
 use crate::disk::in_use::uses_of;
 use crate::disk::{
     DiskError, FileDisk, Kind, OpenError, RegularFile, RereadWarning, TargetOptions, WriteDisk,
     open_target,
 };
+use crate::interrupt::Interrupt;
 use crate::output::Temporary;
 use crate::partition::{self, Excerpt, PartitionKind, set_type};
+use crate::progress::Progress;
 use crate::units::SectorRange;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +32,15 @@ pub struct PlaceOptions {
     pub keep_gpt: bool,
     /// Write past the page cache.
     pub direct: bool,
+}
+
+/// What the user wants of the writing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// What becomes of free space.
+    pub free: FreeSpace,
+    /// Note what is written, for [`Place::read_back`].
+    pub read_back: bool,
 }
 
 /// The target, opened.
@@ -108,9 +121,58 @@ impl Place {
         self.temporary.is_some()
     }
 
-    /// The length is not known before the end.
-    pub fn grows(&self) -> bool {
-        self.grows
+    /// Calls `write` with the target for the chunks of an image.
+    ///
+    /// # Errors
+    /// Whatever `write` returns.
+    pub fn with_target<T, E>(
+        &self,
+        fit: Fit,
+        wishes: Wishes,
+        progress: &Progress,
+        write: impl FnOnce(Target<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let growing;
+        let disk: &dyn WriteDisk = if self.grows {
+            growing = GrowingFile::new(&self.disk);
+            &growing
+        } else {
+            &self.disk
+        };
+        let options = target::TargetOptions {
+            partition: self.partition,
+            free: wishes.free,
+            blank: self.is_new(),
+            read_back: wishes.read_back,
+        };
+        write(Target::new(disk, fit, options, progress))
+    }
+
+    /// Gives a file whose length was not known before its exact length, on stable storage.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn end_at(&self, source_bytes: u64) -> Result<(), DiskError> {
+        if self.grows {
+            self.disk.set_len(source_bytes)?;
+            self.disk.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Reads back from the device what was written, with [`Wishes::read_back`]; returns how many
+    /// bytes were compared.
+    ///
+    /// # Errors
+    /// [`LoadError::Disk`], and an error that names the first sector that differs.
+    pub fn read_back(
+        &self,
+        target: Target<'_>,
+        threads: usize,
+        interrupt: &Interrupt,
+    ) -> Result<u64, LoadError> {
+        let (uncached, _) = self.disk.reopen_uncached()?;
+        target.verify(&uncached, threads, interrupt)
     }
 
     /// Whether and how the image suits the target; `tables` as for [`fit::check`].

@@ -8,11 +8,10 @@ use args::Args;
 use clap::Parser;
 use imagezip::cli::{Display, Exit, Shown, chain, init_log, say};
 use imagezip::disk::in_use::same_storage;
-use imagezip::disk::{FileDisk, WriteDisk};
 use imagezip::interrupt::{self, Interrupt};
 use imagezip::load::{
-    self, GrowingFile, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Place, Prepared, Refusal,
-    StreamError, Target, TargetOptions, load_stream,
+    self, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Place, Prepared, Refusal, StreamError,
+    Wishes, load_stream,
 };
 use imagezip::output::{Output, OutputError};
 use imagezip::progress::Progress;
@@ -190,40 +189,16 @@ fn write(
     let Way { threads, progress, interrupt } = *way;
     let fit = place.fit(&prepared.facts, &prepared.tables)?;
     *state = if place.is_new() { State::Unnamed } else { State::Incomplete };
-    let growing;
-    let disk: &dyn WriteDisk = if place.grows() {
-        growing = GrowingFile::new(place.disk());
-        &growing
-    } else {
-        place.disk()
-    };
-    let options = TargetOptions {
-        partition: place.partition(),
-        free: args.free_space(),
-        blank: place.is_new(),
-        read_back: args.verify,
-    };
-    let target = Target::new(disk, fit, options, progress);
-    let loaded = load::load(input, prepared, &target, threads, progress, interrupt)
-        .map_err(|error| named(error, args))?;
-    if place.grows() {
-        place.disk().set_len(loaded.info.source_bytes)?;
-        place.disk().sync()?;
-    }
-    *state = State::Complete;
-    let verified = match args.verify {
-        true => Some(verify(place.disk(), target, threads, interrupt)?),
-        false => None,
-    };
-    Ok((loaded, verified))
-}
-
-fn verify(
-    disk: &FileDisk,
-    target: Target<'_>,
-    threads: usize,
-    interrupt: &Interrupt,
-) -> Result<u64> {
-    let (uncached, _) = disk.reopen_uncached()?;
-    Ok(target.verify(&uncached, threads, interrupt)?)
+    let wishes = Wishes { free: args.free_space(), read_back: args.verify };
+    place.with_target(fit, wishes, progress, |target| {
+        let loaded = load::load(input, prepared, &target, threads, progress, interrupt)
+            .map_err(|error| named(error, args))?;
+        place.end_at(loaded.info.source_bytes)?;
+        *state = State::Complete;
+        let verified = match args.verify {
+            true => Some(place.read_back(target, threads, interrupt)?),
+            false => None,
+        };
+        Ok((loaded, verified))
+    })
 }

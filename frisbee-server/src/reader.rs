@@ -124,10 +124,17 @@ fn read_all(
     }
 }
 
+/// The kernel cuts advice to the device's read-ahead; this is the least that devices have.
+const ADVICE_LEN: u64 = 128 << 10;
+
 fn advise(file: &File, geometry: &Geometry, chunk: u32) {
-    let len = NonZeroU64::new(geometry.bytes_in(chunk));
-    // Only advice: the read that follows is right without it.
-    let _ = fadvise(file, geometry.offset(chunk, 0), len, Advice::WillNeed);
+    let (mut at, mut left) = (geometry.offset(chunk, 0), geometry.bytes_in(chunk));
+    while left > 0 {
+        let len = left.min(ADVICE_LEN);
+        // Only advice: the read that follows is right without it.
+        let _ = fadvise(file, at, NonZeroU64::new(len), Advice::WillNeed);
+        (at, left) = (at + len, left - len);
+    }
 }
 
 /// Reads a chunk; what lies beyond the end of the file is zero.

@@ -138,6 +138,19 @@ fn repairs_go_before_whole_chunks_and_strangers_last() {
 }
 
 #[test]
+fn whenever_a_server_asks_to_be_woken_it_has_something_to_do() {
+    let mut s = server(|_| {});
+    // A repair for somebody who never joined, and so has no share.
+    let repair = Message::PartialRequest { chunk: 7, retries: 1, wanted: BlockSet::run(2, 1) };
+    s.handle_datagram(at(100), address(66), &bytes(66, repair));
+    let due = s.poll_timeout().unwrap().max(at(100));
+    s.handle_timeout(due);
+    let mut buffer = [0; CONTROL_LEN_MAX];
+    let sent = s.poll_transmit(due, &mut buffer);
+    assert_eq!(sent, Some(Transmit::Blocks { chunk: 7, first: 2, count: 1 }));
+}
+
+#[test]
 fn what_is_not_valid_is_counted_and_ignored() {
     let mut s = server(|_| {});
     let request = |chunk, first, count| bytes(2, Message::Request { chunk, first, count });

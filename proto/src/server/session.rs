@@ -294,11 +294,11 @@ impl Session {
             true => (Class::Repair, now + COALESCE),
             false => (Class::Main, now),
         };
-        let class = if self.roster.charge(now, ip, wanted.count(), sent) {
-            class
+        let (class, ready) = if self.roster.charge(now, ip, wanted.count(), sent) {
+            (class, ready)
         } else {
             self.counters.requests_over_share += 1;
-            Class::Low
+            (Class::Low, now)
         };
         let fresh = self.queue.add(chunk, &wanted, class, ready);
         self.counters.blocks_merged += u64::from(wanted.count() - fresh);

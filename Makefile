@@ -27,10 +27,12 @@ demo: packages ## save a disk, restore it, serve it to three clients, prove that
 
 .PHONY: bench
 bench: packages ## measure, with the baselines in the same run
-	$(CARGO) build --release --package imagezip --package benches --bins
+	$(CARGO) build --release --package imagezip --package frisbee-server --package frisbee-client \
+		--package benches --bins
 	$(CARGO) run --release --quiet --package benches --bin save_load
 	$(CARGO) run --release --quiet --package benches --bin partclone
 	$(CARGO) run --release --quiet --package benches --bin maps
+	$(CARGO) run --release --quiet --package benches --bin network_load
 	$(CARGO) bench --package benches
 
 .PHONY: soak

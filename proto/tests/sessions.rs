@@ -138,6 +138,17 @@ fn repairs_go_before_whole_chunks_and_strangers_last() {
 }
 
 #[test]
+fn asking_again_for_what_waits_costs_a_client_little() {
+    let mut s = server(|_| {});
+    s.handle_datagram(at(0), address(2), &bytes(2, join2(Extensions::default())));
+    for chunk in (0..10).cycle().take(60) {
+        let request = Message::Request { chunk, first: 0, count: 8 };
+        s.handle_datagram(at(1), address(2), &bytes(2, request));
+    }
+    assert_eq!((s.counters().requests_over_share, s.blocks_waiting()), (30, 80));
+}
+
+#[test]
 fn whenever_a_server_asks_to_be_woken_it_has_something_to_do() {
     let mut s = server(|_| {});
     // A repair for somebody who never joined, and so has no share.

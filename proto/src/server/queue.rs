@@ -77,6 +77,18 @@ impl WorkQueue {
         self.blocks == 0
     }
 
+    /// How many of these blocks do not wait already.
+    pub(super) fn new_of(&self, chunk: u32, wanted: &BlockSet) -> u32 {
+        let mut new = *wanted;
+        if let Some(sweep) = self.sweep.as_ref().filter(|sweep| sweep.chunk == chunk) {
+            new = new.difference(&sweep.wanted);
+        }
+        if let Some(entry) = self.entries.get(&chunk) {
+            new = new.difference(&entry.wanted);
+        }
+        new.count()
+    }
+
     /// Adds work. Blocks that wait already are not added twice; what is added takes the more
     /// urgent of the two classes. Returns how many blocks are new.
     pub(super) fn add(

@@ -294,7 +294,9 @@ impl Session {
             true => (Class::Repair, now + COALESCE),
             false => (Class::Main, now),
         };
-        let (class, ready) = if self.roster.charge(now, ip, wanted.count(), sent) {
+        // Asking again for what waits costs next to nothing, but not nothing: it may make it urgent.
+        let price = self.queue.new_of(chunk, &wanted).max(1);
+        let (class, ready) = if self.roster.charge(now, ip, price, sent) {
             (class, ready)
         } else {
             self.counters.requests_over_share += 1;

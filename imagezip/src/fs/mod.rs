@@ -8,7 +8,7 @@
 //!
 //! To add a reader: write a module with a function of type [`Reader`], add its `mod` line and its
 //! line in `READERS`; one that heeds [`ProbeOptions`] is a [`ReaderWithOptions`] and goes into
-//! `READERS_WITH_OPTIONS`; one that holds volumes is a [`Container`] and goes into `CONTAINERS`.
+//! `READERS_WITH_OPTIONS`; one that holds volumes is a `Container` and goes into `CONTAINERS`.
 
 mod areas;
 mod bit_runs;

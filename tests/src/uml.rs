@@ -6,7 +6,7 @@
 //! directory it made and of the images it was given.
 
 use crate::content::{Tree, populate};
-use crate::tools::{run, text};
+use crate::tools::{output, run, text};
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write;
 use std::fs;
@@ -142,7 +142,10 @@ impl Session {
             args.push(format!("ubd{number}={}", text(image)));
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let console = run("timeout", &args)?;
+        // Its exit status says nothing: now and then it aborts after it has halted. What the script
+        // left behind does.
+        let console = output("timeout", &args)?;
+        let console = String::from_utf8_lossy(&console.stdout).into_owned();
         let read = |name| fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
         ensure!(
             read("status").trim() == "0",

@@ -302,6 +302,9 @@ impl Session {
             self.counters.requests_over_share += 1;
             (Class::Low, now)
         };
+        if self.queue.is_empty() {
+            self.pacer.begin(now);
+        }
         let fresh = self.queue.add(chunk, &wanted, class, ready);
         self.counters.blocks_merged += u64::from(wanted.count() - fresh);
     }

@@ -18,6 +18,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Chunks that failed to be read and are remembered.
 const FAILED_MAX: usize = 1024;
 
+/// After a chunk was not in memory when it was due, so many are read ahead before it is tried again
+/// without: advice about what is in memory costs as much as copying it.
+const COLD_CHUNKS: usize = 64;
+
 /// What is known of a chunk that is wanted now.
 #[derive(Debug)]
 pub(crate) enum Lookup<'a> {
@@ -42,6 +46,8 @@ pub(crate) struct ReadAhead {
     cache: PageCache,
     /// Chunks the kernel was told of last, the oldest first: once is enough.
     warmed: VecDeque<u32>,
+    /// Chunks that are still to be read ahead.
+    cold: usize,
     chunk_len: usize,
     slots: BTreeMap<u32, Slot>,
     slots_max: usize,
@@ -65,6 +71,7 @@ impl ReadAhead {
             reader,
             cache,
             warmed: VecDeque::new(),
+            cold: 0,
             chunk_len: usize::try_from(geometry.chunk_bytes()).unwrap_or(usize::MAX),
             slots: BTreeMap::new(),
             slots_max: slots_max.max(2),
@@ -114,6 +121,7 @@ impl ReadAhead {
         if self.failed.get(&chunk).is_some_and(|until| now < *until) {
             return Lookup::Failed;
         }
+        self.cold = COLD_CHUNKS;
         self.prepare(chunk);
         match self.slots.get(&chunk) {
             Some(Slot::Ready { bytes, .. }) => Lookup::Ready(bytes),
@@ -137,6 +145,9 @@ impl ReadAhead {
     /// Has the kernel read the chunks that will be sent soon, when it needs to be told: several at a
     /// time, as each wakes the thread.
     fn warm(&mut self, upcoming: impl Iterator<Item = u32>) {
+        if self.cold == 0 {
+            return;
+        }
         let mut known = 0;
         let mut new = Vec::new();
         for chunk in upcoming.take(self.slots_max / 2) {
@@ -150,6 +161,7 @@ impl ReadAhead {
             return;
         }
         if self.reader.submit(Job::Warm { chunks: new.clone() }).is_ok() {
+            self.cold = self.cold.saturating_sub(new.len());
             self.warmed.extend(new);
             let surplus = self.warmed.len().saturating_sub(self.slots_max);
             self.warmed.drain(..surplus);

@@ -61,7 +61,7 @@ fn receive_numbers(socket: &GroupSocket) -> Vec<u32> {
 /// Sends until the first datagram arrives: on a busy machine a bridge's port may begin to forward
 /// only a moment after its link is up.
 fn wait_until_connected(server: &GroupSocket, client: &GroupSocket) {
-    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let give_up = std::time::Instant::now() + Duration::from_secs(30);
     while receive_numbers(client).is_empty() {
         assert!(std::time::Instant::now() < give_up, "nothing gets through");
         send_numbered(server, 1);

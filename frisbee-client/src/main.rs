@@ -2,20 +2,16 @@
 
 use clap::Parser;
 use frisbee_client::{Args, Show, Status, load, print, print_failed};
-use imagezip::cli::{Exit, init_log};
-use imagezip::interrupt;
+use imagezip::cli::{Exit, catch_signals, init_log};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     init_log(args.debug);
-    let interrupt = match interrupt::install() {
+    let interrupt = match catch_signals("frisbee-client") {
         Ok(interrupt) => interrupt,
-        Err(error) => {
-            eprintln!("frisbee-client: cannot react to signals: {error}");
-            return Exit::Failed.into();
-        }
+        Err(exit) => return exit.into(),
     };
     let status = Arc::new(Status::new());
     let show = Show::start(Arc::clone(&status), args.shown());

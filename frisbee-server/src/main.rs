@@ -9,8 +9,8 @@ use clap::Parser;
 use crossbeam_channel::bounded;
 use frisbee_server::network::write_address;
 use frisbee_server::{Ended, Image, ImageError, Server, Summary};
-use imagezip::cli::{Exit, init_log};
-use imagezip::interrupt::{self, Interrupt};
+use imagezip::cli::{Exit, catch_signals, init_log};
+use imagezip::interrupt::Interrupt;
 use proto::server::Config;
 use show::Show;
 use std::process::ExitCode;
@@ -21,12 +21,9 @@ const REPORTS_MAX: usize = 1024;
 fn main() -> ExitCode {
     let args = Args::parse();
     init_log(args.debug);
-    let interrupt = match interrupt::install() {
+    let interrupt = match catch_signals("frisbee-server") {
         Ok(interrupt) => interrupt,
-        Err(error) => {
-            eprintln!("frisbee-server: cannot react to signals: {error}");
-            return Exit::Failed.into();
-        }
+        Err(exit) => return exit.into(),
     };
     let exit = run(&args, &interrupt).unwrap_or_else(|error| {
         eprintln!("frisbee-server: {error:#}");

@@ -86,7 +86,6 @@ impl Peer {
         self.stalled = false;
         let mut blocks = 0;
         while let Some(run) = self.next_run(now, outbox, socket)? {
-            self.plan(now, run.chunk, ahead, ahead_max);
             let mut rest = run;
             let count = run.left.min(outbox.room());
             if let Some(bytes) = ahead.cache().read(run.chunk, run.next, count) {
@@ -98,19 +97,18 @@ impl Peer {
                         let from = usize::try_from(from).unwrap_or(usize::MAX);
                         outbox.put(&mut rest, bytes.get(from..).unwrap_or_default());
                     }
-                    Lookup::Coming => {
-                        self.stalled = true;
-                        break;
-                    }
+                    Lookup::Coming => self.stalled = true,
                     // Clients will ask again.
-                    Lookup::Failed => {
-                        self.run = None;
-                        continue;
-                    }
+                    Lookup::Failed => rest.left = 0,
                 }
             }
-            blocks += run.left - rest.left;
+            // After the chunk itself: what is asked of the disk first comes first.
+            self.plan(now, run.chunk, ahead, ahead_max);
+            blocks += rest.next - run.next;
             self.run = Some(rest).filter(|rest| rest.left > 0);
+            if self.stalled {
+                break;
+            }
             if outbox.is_full() && !outbox.flush(socket, now)? {
                 return Ok(Turn { blocks, open: false });
             }

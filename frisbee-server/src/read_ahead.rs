@@ -142,22 +142,14 @@ impl ReadAhead {
         }
     }
 
-    /// Has the kernel read the chunks that will be sent soon, when it needs to be told: several at a
-    /// time, as each wakes the thread.
+    /// Has the kernel read the chunks that will be sent soon, while the disk is cold.
     fn warm(&mut self, upcoming: impl Iterator<Item = u32>) {
         if self.cold == 0 {
             return;
         }
-        let mut known = 0;
-        let mut new = Vec::new();
-        for chunk in upcoming.take(self.slots_max / 2) {
-            if !self.warmed.contains(&chunk) {
-                new.push(chunk);
-            } else if new.is_empty() {
-                known += 1;
-            }
-        }
-        if new.is_empty() || known > self.slots_max / 4 {
+        let upcoming = upcoming.take(self.slots_max / 2);
+        let new: Vec<u32> = upcoming.filter(|chunk| !self.warmed.contains(chunk)).collect();
+        if new.is_empty() {
             return;
         }
         if self.reader.submit(Job::Warm { chunks: new.clone() }).is_ok() {

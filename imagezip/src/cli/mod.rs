@@ -12,6 +12,20 @@ pub use exit::{EXIT_STATUS_HELP, Exit};
 pub use size::{default_threads, parse_bandwidth, parse_memory, parse_threads};
 pub use speak::{chain, print, say};
 
+use crate::interrupt::{self, Interrupt};
+
+/// Has signals end the work of `program` from now on; when the system does not allow it, says so and
+/// returns the status to end with.
+///
+/// # Errors
+/// [`Exit::Failed`], with the reason said.
+pub fn catch_signals(program: &str) -> Result<Interrupt, Exit> {
+    interrupt::install().map_err(|error| {
+        say(format_args!("{program}: cannot react to signals: {error}"));
+        Exit::Failed
+    })
+}
+
 /// Sends log lines to standard error: warnings, more with each `-d`, or what `RUST_LOG` says.
 pub fn init_log(debug: u8) {
     use tracing_subscriber::EnvFilter;

@@ -15,6 +15,11 @@ pub(crate) fn sectors(from: u64, to: u64) -> SectorRange {
     start.zip(end).and_then(|(start, end)| SectorRange::new(start, end)).unwrap_or_default()
 }
 
+/// The sectors of the blocks from `from` up to, not including, `to`.
+pub(crate) fn blocks(block_bytes: u64, from: u64, to: u64) -> SectorRange {
+    sectors(from.saturating_mul(block_bytes), to.saturating_mul(block_bytes))
+}
+
 /// `len` bytes from byte `offset`; the caller has checked `len` against a limit.
 ///
 /// # Errors

@@ -64,6 +64,21 @@ pub struct Filesystem {
     pub volumes: Vec<Volume>,
 }
 
+impl Filesystem {
+    /// One of which nothing is known yet but its name and length: all of it would be kept.
+    pub(crate) fn unread(name: &'static str, size: SectorCount) -> Self {
+        Self {
+            name,
+            label: None,
+            uuid: None,
+            features: Vec::new(),
+            size,
+            allocation: Allocation::Unsupported { reason: "its map was not read".into() },
+            volumes: Vec::new(),
+        }
+    }
+}
+
 /// Which sectors of a filesystem are in use, counted from its start.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Allocation {
@@ -235,13 +250,8 @@ fn contents(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Vec<Filesystem
 /// Something recognised on all of `disk` that is kept whole.
 fn whole(name: &'static str, disk: &dyn ReadDisk, reason: String) -> Filesystem {
     Filesystem {
-        name,
-        label: None,
-        uuid: None,
-        features: Vec::new(),
-        size: disk.sectors(),
         allocation: Allocation::Unsupported { reason },
-        volumes: Vec::new(),
+        ..Filesystem::unread(name, disk.sectors())
     }
 }
 
@@ -264,14 +274,11 @@ fn ambiguous(claims: &[Filesystem]) -> Filesystem {
          (wipefs lists them and removes the dead one)",
         names.join(" and of ")
     );
+    let size = claims.iter().map(|claim| claim.size).max().unwrap_or_default();
     Filesystem {
-        name: "ambiguous",
-        label: None,
-        uuid: None,
         features: names.into_iter().map(String::from).collect(),
-        size: claims.iter().map(|claim| claim.size).max().unwrap_or_default(),
         allocation: Allocation::Unsupported { reason },
-        volumes: Vec::new(),
+        ..Filesystem::unread("ambiguous", size)
     }
 }
 
@@ -282,13 +289,9 @@ mod tests {
 
     fn named(name: &'static str, sectors: u32) -> Filesystem {
         Filesystem {
-            name,
             label: Some("x".into()),
-            uuid: None,
-            features: Vec::new(),
-            size: SectorCount::from_u32(sectors),
             allocation: Allocation::Known(SectorSet::empty()),
-            volumes: Vec::new(),
+            ..Filesystem::unread(name, SectorCount::from_u32(sectors))
         }
     }
 

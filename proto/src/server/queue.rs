@@ -90,38 +90,23 @@ impl WorkQueue {
     }
 
     /// Adds work. Blocks that wait already are not added twice; what is added takes the more
-    /// urgent of the two classes. Returns how many blocks are new.
-    pub(super) fn add(
-        &mut self,
-        chunk: u32,
-        wanted: &BlockSet,
-        class: Class,
-        ready: Instant,
-    ) -> u32 {
-        let mut fresh = *wanted;
+    /// urgent of the two classes.
+    pub(super) fn add(&mut self, chunk: u32, wanted: &BlockSet, class: Class, ready: Instant) {
+        self.blocks += u64::from(self.new_of(chunk, wanted));
+        let mut rest = *wanted;
         if let Some(sweep) = self.sweep.as_mut().filter(|s| s.chunk == chunk) {
             // What lies ahead of the sweep joins it.
-            let mut ahead = fresh;
+            let mut ahead = rest;
             ahead.remove_run(0, sweep.at);
-            fresh = fresh.difference(&ahead);
-            let before = sweep.wanted.count();
             sweep.wanted = sweep.wanted.union(&ahead);
-            let added = sweep.wanted.count() - before;
-            self.blocks += u64::from(added);
-            if fresh.is_empty() {
-                return added;
-            }
-            return added + self.add_entry(chunk, &fresh, class, ready);
+            rest = rest.difference(&ahead);
         }
-        if fresh.is_empty() { 0 } else { self.add_entry(chunk, &fresh, class, ready) }
-    }
-
-    fn add_entry(&mut self, chunk: u32, wanted: &BlockSet, class: Class, ready: Instant) -> u32 {
+        if rest.is_empty() {
+            return;
+        }
         let entry =
             self.entries.entry(chunk).or_insert(Entry { wanted: BlockSet::EMPTY, class, ready });
-        let before = entry.wanted.count();
-        entry.wanted = entry.wanted.union(wanted);
-        let added = entry.wanted.count() - before;
+        entry.wanted = entry.wanted.union(&rest);
         let old = entry.class;
         entry.class = old.min(class);
         entry.ready = entry.ready.min(ready);
@@ -130,8 +115,6 @@ impl WorkQueue {
             class_mut(&mut self.order, old).remove(&chunk);
         }
         class_mut(&mut self.order, new).insert(chunk);
-        self.blocks += u64::from(added);
-        added
     }
 
     /// Takes the next consecutive blocks, at most `count_max`; `None` when nothing is ready.

@@ -295,8 +295,8 @@ impl Session {
             false => (Class::Main, now),
         };
         // Asking again for what waits costs next to nothing, but not nothing: it may make it urgent.
-        let price = self.queue.new_of(chunk, &wanted).max(1);
-        let (class, ready) = if self.roster.charge(now, ip, price, sent) {
+        let fresh = self.queue.new_of(chunk, &wanted);
+        let (class, ready) = if self.roster.charge(now, ip, fresh.max(1), sent) {
             (class, ready)
         } else {
             self.counters.requests_over_share += 1;
@@ -305,7 +305,7 @@ impl Session {
         if self.queue.is_empty() {
             self.pacer.begin(now);
         }
-        let fresh = self.queue.add(chunk, &wanted, class, ready);
+        self.queue.add(chunk, &wanted, class, ready);
         self.counters.blocks_merged += u64::from(wanted.count() - fresh);
     }
 

@@ -6,9 +6,9 @@ mod report;
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
-use imagezip::cli::{Display, Exit, Shown, chain, init_log, say};
+use imagezip::cli::{Display, Exit, Shown, catch_signals, chain, init_log, say};
 use imagezip::disk::in_use::same_storage;
-use imagezip::interrupt::{self, Interrupt};
+use imagezip::interrupt::Interrupt;
 use imagezip::load::{
     self, ImageInput, LoadError, Loaded, MEMORY_PER_WORKER, Place, Prepared, Refusal, StreamError,
     Wishes, load_stream,
@@ -23,12 +23,9 @@ use std::time::Instant;
 fn main() -> ExitCode {
     let args = Args::parse();
     init_log(args.debug);
-    let interrupt = match interrupt::install() {
+    let interrupt = match catch_signals("imageunzip") {
         Ok(interrupt) => interrupt,
-        Err(error) => {
-            say(format_args!("imageunzip: cannot react to signals: {error}"));
-            return Exit::Failed.into();
-        }
+        Err(exit) => return exit.into(),
     };
     let mut state = State::Untouched;
     let exit = run(&args, &interrupt, &mut state).unwrap_or_else(|error| {

@@ -6,12 +6,12 @@ mod report;
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
-use imagezip::cli::{Display, Exit, Shown, chain, init_log, say};
+use imagezip::cli::{Display, Exit, Shown, catch_signals, chain, init_log, say};
 use imagezip::disk::in_use::{same_storage, uses_of};
 use imagezip::disk::{
     FileDisk, Kind, OpenError, Patched, ReadDisk, SourceOptions, Window, open_source,
 };
-use imagezip::interrupt::{self, Interrupt};
+use imagezip::interrupt::Interrupt;
 use imagezip::ndz::{Relocation, Version};
 use imagezip::output::{Output, OutputError};
 use imagezip::plan::{self, PlanError, SavePlan};
@@ -28,12 +28,9 @@ use std::time::Instant;
 fn main() -> ExitCode {
     let args = Args::parse();
     init_log(args.debug);
-    let interrupt = match interrupt::install() {
+    let interrupt = match catch_signals("imagezip") {
         Ok(interrupt) => interrupt,
-        Err(error) => {
-            say(format_args!("imagezip: cannot react to signals: {error}"));
-            return Exit::Failed.into();
-        }
+        Err(exit) => return exit.into(),
     };
     let exit = run(&args, &interrupt).unwrap_or_else(|error| {
         say(format_args!("imagezip: {}", chain(error.as_ref())));

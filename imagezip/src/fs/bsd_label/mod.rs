@@ -14,7 +14,7 @@ mod label;
 mod layout;
 
 use super::refusal::{Refusal, settle};
-use super::{Allocation, Container, Filesystem, ProbeOptions, Volume, VolumeVerdict};
+use super::{Container, Filesystem, ProbeOptions, Volume, VolumeVerdict};
 use crate::disk::{DiskError, Patched, ReadDisk, Window};
 use crate::fs::examine_volume;
 use crate::sector_set::SectorSet;
@@ -62,15 +62,7 @@ struct Reading<'a> {
 /// When the disk cannot be read.
 pub fn probe(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Option<Filesystem>, DiskError> {
     let Some(at) = label::mark(disk)? else { return Ok(None) };
-    let mut found = Filesystem {
-        name: CONTAINER.name,
-        label: None,
-        uuid: None,
-        features: Vec::new(),
-        size: disk.sectors(),
-        allocation: Allocation::Known(SectorSet::empty()),
-        volumes: Vec::new(),
-    };
+    let mut found = Filesystem::unread(CONTAINER.name, disk.sectors());
     found.allocation = settle(allocated(disk, at, options, &mut found))?;
     Ok(Some(found))
 }

@@ -7,6 +7,7 @@ use super::boot::Geometry;
 use super::chain::{Fat, Run};
 use super::root::{Root, Stream};
 use crate::disk::ReadDisk;
+use crate::fs::areas::sectors;
 use crate::fs::bit_runs::for_each_run;
 use crate::fs::refusal::Refusal;
 use crate::sector_set::{SectorSet, SectorSetBuilder};
@@ -83,7 +84,7 @@ fn chain_of(geometry: &Geometry, fat: &mut Fat<'_>, stream: &Stream) -> Result<V
 fn read(disk: &dyn ReadDisk, geometry: &Geometry, runs: &[Run]) -> Result<SectorSet, Refusal> {
     let mut builder = SectorSetBuilder::new();
     // Boot regions and FATs.
-    builder.push(Geometry::sectors(0, geometry.heap_offset));
+    builder.push(sectors(0, geometry.heap_offset));
     // Bit 0 is cluster 2; bits behind the last cluster mean nothing.
     let end = geometry.clusters.saturating_add(2);
     let mut first = 2;
@@ -104,6 +105,6 @@ fn read(disk: &dyn ReadDisk, geometry: &Geometry, runs: &[Run]) -> Result<Sector
         }
     }
     // Sectors behind the last cluster belong to no bit.
-    builder.push(Geometry::sectors(geometry.cluster_offset(end), geometry.bytes));
+    builder.push(sectors(geometry.cluster_offset(end), geometry.bytes));
     Ok(builder.finish())
 }

@@ -6,8 +6,9 @@
 use super::raw;
 use crate::disk::{DiskError, ReadDisk};
 use crate::fs::ProbeOptions;
+use crate::fs::areas::sectors;
 use crate::fs::refusal::Refusal;
-use crate::units::{Sector, SectorRange};
+use crate::units::SectorRange;
 use std::ops::RangeInclusive;
 use zerocopy::FromBytes;
 
@@ -47,12 +48,6 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// The sectors from one byte offset to another.
-    pub(super) fn sectors(from: u64, to: u64) -> SectorRange {
-        let sector = |byte| Sector::containing_byte(byte).unwrap_or_default();
-        SectorRange::new(sector(from), sector(to)).unwrap_or_default()
-    }
-
     /// Byte offset of a cluster.
     pub(super) fn cluster_offset(&self, cluster: u64) -> u64 {
         let index = cluster.saturating_sub(2);
@@ -61,7 +56,7 @@ impl Geometry {
 
     /// The sectors of clusters, numbered from 2.
     pub(super) fn clusters(&self, from: u64, to: u64) -> SectorRange {
-        Self::sectors(self.cluster_offset(from), self.cluster_offset(to))
+        sectors(self.cluster_offset(from), self.cluster_offset(to))
     }
 
     /// True when there is a cluster of this number.

@@ -18,7 +18,7 @@ mod root;
 use crate::disk::{DiskError, ReadDisk};
 use crate::fs::identity::serial_text;
 use crate::fs::refusal::{Refusal, settle};
-use crate::fs::{Allocation, Filesystem, ProbeOptions};
+use crate::fs::{Filesystem, ProbeOptions};
 use crate::sector_set::SectorSet;
 use crate::units::{HumanBytes, SectorCount};
 use boot::BootSector;
@@ -33,15 +33,9 @@ pub fn probe(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Option<Filesy
     let Some(boot) = BootSector::read(disk)? else {
         return Ok(None);
     };
-    let mut found = Filesystem {
-        name: "exfat",
-        label: None,
-        uuid: serial_text(boot.raw.serial.get()),
-        features: Vec::new(),
-        size: boot.claimed_bytes().and_then(SectorCount::whole_in_bytes).unwrap_or_default(),
-        allocation: Allocation::Known(SectorSet::empty()),
-        volumes: Vec::new(),
-    };
+    let size = boot.claimed_bytes().and_then(SectorCount::whole_in_bytes).unwrap_or_default();
+    let mut found = Filesystem::unread("exfat", size);
+    found.uuid = serial_text(boot.raw.serial.get());
     found.allocation = settle(allocated(disk, &boot, options, &mut found))?;
     Ok(Some(found))
 }

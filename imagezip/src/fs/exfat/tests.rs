@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::memory::MemoryDisk;
+use crate::fs::Allocation;
 use crate::units::Sector;
 use proptest::prelude::*;
 

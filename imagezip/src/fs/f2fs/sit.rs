@@ -7,11 +7,10 @@ use super::checkpoint::Checkpoint;
 use super::raw;
 use super::superblock::{BLOCK_BYTES, Geometry, SEGMENT_BLOCKS};
 use crate::disk::ReadDisk;
-use crate::fs::areas::{read, sectors};
+use crate::fs::areas::{blocks, read};
 use crate::fs::bit_runs::{count_ones, for_each_run};
 use crate::fs::refusal::Refusal;
 use crate::sector_set::{SectorSet, SectorSetBuilder};
-use crate::units::SectorRange;
 use zerocopy::FromBytes;
 
 /// Entries in a block of the SIT.
@@ -27,7 +26,7 @@ pub(super) fn allocated(
     checkpoint: &Checkpoint,
 ) -> Result<SectorSet, Refusal> {
     let mut map = Map { g, builder: SectorSetBuilder::new(), valid: 0 };
-    map.builder.push(blocks(0, g.main));
+    map.builder.push(blocks(BLOCK_BYTES, 0, g.main));
     for entry in &checkpoint.journal {
         if u64::from(entry.segno.get()) >= g.main_segments {
             let expected = format!("segments below {}", g.main_segments);
@@ -59,18 +58,15 @@ pub(super) fn allocated(
             map.valid.to_string(),
         ));
     }
-    map.builder.push(blocks(g.main + g.main_segments * SEGMENT_BLOCKS, g.blocks));
-    let next_node = SectorSet::from_range(blocks(checkpoint.next_node, checkpoint.next_node + 1));
+    map.builder.push(blocks(BLOCK_BYTES, g.main + g.main_segments * SEGMENT_BLOCKS, g.blocks));
+    let next_node =
+        SectorSet::from_range(blocks(BLOCK_BYTES, checkpoint.next_node, checkpoint.next_node + 1));
     Ok(map.builder.finish().union(&next_node))
 }
 
 fn is_second_copy(checkpoint: &Checkpoint, block: u64) -> bool {
     let byte = usize::try_from(block / 8).ok().and_then(|at| checkpoint.sit_bitmap.get(at));
     byte.is_some_and(|byte| byte >> (7 - block % 8) & 1 == 1)
-}
-
-fn blocks(from: u64, to: u64) -> SectorRange {
-    sectors(from.saturating_mul(BLOCK_BYTES), to.saturating_mul(BLOCK_BYTES))
 }
 
 struct Map<'a> {
@@ -120,7 +116,7 @@ impl Map<'_> {
         self.valid += valid;
         let start = self.g.main + segment * SEGMENT_BLOCKS;
         for_each_run(&map, SEGMENT_BLOCKS, |from, to| {
-            self.builder.push(blocks(start + from, start + to));
+            self.builder.push(blocks(BLOCK_BYTES, start + from, start + to));
         });
         Ok(())
     }

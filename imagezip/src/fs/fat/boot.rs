@@ -5,8 +5,9 @@
 
 use super::raw;
 use crate::disk::{DiskError, ReadDisk};
+use crate::fs::areas::sectors;
 use crate::fs::refusal::Refusal;
-use crate::units::{Sector, SectorRange};
+use crate::units::SectorRange;
 use zerocopy::FromBytes;
 
 /// Most sectors the kernels of Linux and Windows know are of 4096 bytes.
@@ -85,19 +86,13 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// The sectors from one byte offset to another.
-    pub(super) fn sectors(from: u64, to: u64) -> SectorRange {
-        let sector = |byte| Sector::containing_byte(byte).unwrap_or_default();
-        SectorRange::new(sector(from), sector(to)).unwrap_or_default()
-    }
-
     /// The sectors of clusters; `from` and `to` count as the FAT does.
     pub(super) fn clusters(&self, from: u64, to: u64) -> SectorRange {
         let offset = |cluster: u64| {
             self.data_offset
                 .saturating_add(cluster.saturating_sub(2).saturating_mul(self.cluster_bytes))
         };
-        Self::sectors(offset(from), offset(to))
+        sectors(offset(from), offset(to))
     }
 }
 

@@ -8,6 +8,7 @@ use super::boot::{Geometry, Kind};
 use super::raw::Identity;
 use crate::disk::ReadDisk;
 use crate::fs::ProbeOptions;
+use crate::fs::areas::sectors;
 use crate::fs::bit_runs::for_each_run;
 use crate::fs::refusal::Refusal;
 use crate::sector_set::{SectorSet, SectorSetBuilder};
@@ -73,7 +74,7 @@ pub(super) fn check_state(
 pub(super) fn allocated(disk: &dyn ReadDisk, geometry: &Geometry) -> Result<SectorSet, Refusal> {
     let mut builder = SectorSetBuilder::new();
     // Boot sectors, FATs and the fixed root directory.
-    builder.push(Geometry::sectors(0, geometry.data_offset));
+    builder.push(sectors(0, geometry.data_offset));
     let end = geometry.clusters.saturating_add(2);
     let mut bitmap = Vec::new();
     let mut first = 0;
@@ -88,7 +89,7 @@ pub(super) fn allocated(disk: &dyn ReadDisk, geometry: &Geometry) -> Result<Sect
         first += entries;
     }
     // Sectors behind the last whole cluster belong to no entry.
-    builder.push(Geometry::sectors(geometry.clusters(end, end).byte_offset(), geometry.bytes));
+    builder.push(sectors(geometry.clusters(end, end).byte_offset(), geometry.bytes));
     let set = builder.finish();
     if let Some(root) = geometry.root_cluster
         && !set.contains(geometry.clusters(root, root).start())

@@ -6,11 +6,10 @@
 use super::header::{Geometry, LEN, OFFSET};
 use super::raw::{Fork, VolumeHeader};
 use crate::disk::ReadDisk;
-use crate::fs::areas::{read, sectors};
+use crate::fs::areas::{blocks, read, sectors};
 use crate::fs::bit_runs::{count_ones, for_each_run};
 use crate::fs::refusal::Refusal;
 use crate::sector_set::{SectorSet, SectorSetBuilder};
-use crate::units::SectorRange;
 
 /// Bytes of the map read at once.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -70,7 +69,7 @@ fn check_own(set: &SectorSet, g: &Geometry, header: &VolumeHeader) -> Result<(),
     ];
     for (name, file) in files {
         for (from, to) in runs(g, file, name)?.0 {
-            let range = blocks(g, from, to);
+            let range = blocks(g.block_bytes, from, to);
             if !range.is_empty() && set.within(range).next() != Some(range) {
                 let found = format!("some of blocks {from} to {to} free");
                 let at = from * g.block_bytes;
@@ -102,10 +101,6 @@ fn runs(g: &Geometry, file: &Fork, name: &str) -> Result<(Vec<(u64, u64)>, u64),
     Ok((runs, sum))
 }
 
-fn blocks(g: &Geometry, from: u64, to: u64) -> SectorRange {
-    sectors(from * g.block_bytes, to * g.block_bytes)
-}
-
 struct Map<'a> {
     g: &'a Geometry,
     builder: SectorSetBuilder,
@@ -121,7 +116,7 @@ impl Map<'_> {
         let bits = bits.min(self.g.blocks - first);
         self.used += count_ones(bytes, bits);
         for_each_run(bytes, bits, |from, to| {
-            self.builder.push(blocks(self.g, first + from, first + to));
+            self.builder.push(blocks(self.g.block_bytes, first + from, first + to));
         });
     }
 }

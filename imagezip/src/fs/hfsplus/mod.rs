@@ -52,14 +52,10 @@ fn plain(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
     } else {
         ("hfs", "HFS without the plus")
     };
+    let size = SectorCount::whole_in_bytes(bytes).unwrap_or_default();
     Ok(Some(Filesystem {
-        name,
-        label: None,
-        uuid: None,
-        features: Vec::new(),
-        size: SectorCount::whole_in_bytes(bytes).unwrap_or_default(),
-        volumes: Vec::new(),
         allocation: Allocation::Unsupported { reason: format!("the map of {what} is not read") },
+        ..Filesystem::unread(name, size)
     }))
 }
 

@@ -7,11 +7,10 @@ use super::map_file::MapFile;
 use super::raw;
 use super::superblock::{BLOCK_BYTES, Geometry};
 use crate::disk::ReadDisk;
-use crate::fs::areas::{read, sectors};
+use crate::fs::areas::{blocks, read};
 use crate::fs::bit_runs::{count_ones, for_each_run};
 use crate::fs::refusal::Refusal;
 use crate::sector_set::{SectorSet, SectorSetBuilder};
-use crate::units::SectorRange;
 use zerocopy::FromBytes;
 
 /// Blocks that a page covers.
@@ -58,11 +57,11 @@ pub(super) fn allocated(disk: &dyn ReadDisk, g: &Geometry) -> Result<SectorSet, 
         return Err(Refusal::corrupt("block map", at, expected, map.free.to_string()));
     }
     // Space for fsck, log.
-    map.builder.push(blocks(g.mapped, g.blocks));
+    map.builder.push(blocks(BLOCK_BYTES, g.mapped, g.blocks));
     let set = map.builder.finish();
     let own = g.own.iter().map(|pxd| (pxd.start(), pxd.end()));
     for (from, to) in own.chain(file.runs()).chain([(0, START_BLOCKS)]) {
-        let range = blocks(from, to);
+        let range = blocks(BLOCK_BYTES, from, to);
         if !range.is_empty() && set.within(range).next() != Some(range) {
             let found = format!("some of {from} to {to} free");
             let expected = "inode tables and the block map in use";
@@ -70,10 +69,6 @@ pub(super) fn allocated(disk: &dyn ReadDisk, g: &Geometry) -> Result<SectorSet, 
         }
     }
     Ok(set)
-}
-
-fn blocks(from: u64, to: u64) -> SectorRange {
-    sectors(from.saturating_mul(BLOCK_BYTES), to.saturating_mul(BLOCK_BYTES))
 }
 
 struct Map<'a> {
@@ -110,7 +105,7 @@ impl Map<'_> {
         }
         self.free += free;
         for_each_run(&bits, covers, |from, to| {
-            self.builder.push(blocks(start + from, start + to));
+            self.builder.push(blocks(BLOCK_BYTES, start + from, start + to));
         });
         Ok(())
     }

@@ -23,7 +23,7 @@ mod segment;
 mod text;
 mod view;
 
-use super::{Allocation, Container, Filesystem, ProbeOptions, Volume};
+use super::{Container, Filesystem, ProbeOptions, Volume};
 use crate::disk::{DiskError, ReadDisk};
 use crate::fs::refusal::{Refusal, settle};
 use crate::sector_set::SectorSet;
@@ -66,15 +66,7 @@ impl PvId {
 /// # Errors
 /// When the disk cannot be read.
 fn probe(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Option<Filesystem>, DiskError> {
-    let mut found = Filesystem {
-        name: NAME,
-        label: None,
-        uuid: None,
-        features: Vec::new(),
-        size: disk.sectors(),
-        allocation: Allocation::Known(SectorSet::empty()),
-        volumes: Vec::new(),
-    };
+    let mut found = Filesystem::unread(NAME, disk.sectors());
     let outcome = match label::read(disk) {
         Ok(None) => return Ok(None),
         Ok(Some(label)) => read(disk, &label, options, &mut found),

@@ -7,6 +7,7 @@ use super::boot::Geometry;
 use super::mft::Mapped;
 use super::runs::Runs;
 use crate::disk::ReadDisk;
+use crate::fs::areas::sectors;
 use crate::fs::bit_runs::for_each_run;
 use crate::fs::refusal::Refusal;
 use crate::sector_set::{SectorSet, SectorSetBuilder};
@@ -46,7 +47,7 @@ pub(super) fn allocated(
         first += bits;
     }
     // Behind the last whole cluster: a rest, and the copy of the boot sector.
-    builder.push(Geometry::sectors(geometry.offset(geometry.clusters), geometry.bytes));
+    builder.push(sectors(geometry.offset(geometry.clusters), geometry.bytes));
     Ok(builder.finish())
 }
 

@@ -5,8 +5,9 @@
 
 use super::raw;
 use crate::disk::{DiskError, ReadDisk};
+use crate::fs::areas::sectors;
 use crate::fs::refusal::Refusal;
-use crate::units::{Sector, SectorRange};
+use crate::units::SectorRange;
 use zerocopy::FromBytes;
 
 /// Largest cluster: 2 MiB, since Windows 10 version 1709.
@@ -45,15 +46,9 @@ impl Geometry {
         cluster.saturating_mul(self.cluster_bytes)
     }
 
-    /// The sectors from one byte offset to another.
-    pub(super) fn sectors(from: u64, to: u64) -> SectorRange {
-        let sector = |byte| Sector::containing_byte(byte).unwrap_or_default();
-        SectorRange::new(sector(from), sector(to)).unwrap_or_default()
-    }
-
     /// The sectors of clusters.
     pub(super) fn clusters(&self, from: u64, to: u64) -> SectorRange {
-        Self::sectors(self.offset(from), self.offset(to))
+        sectors(self.offset(from), self.offset(to))
     }
 }
 

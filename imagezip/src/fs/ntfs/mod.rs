@@ -23,7 +23,7 @@ mod volume;
 
 use crate::disk::{DiskError, ReadDisk};
 use crate::fs::refusal::{Refusal, settle};
-use crate::fs::{Allocation, Filesystem, ProbeOptions};
+use crate::fs::{Filesystem, ProbeOptions};
 use crate::sector_set::SectorSet;
 use crate::units::{HumanBytes, SectorCount};
 use boot::BootSector;
@@ -48,15 +48,9 @@ pub fn probe(disk: &dyn ReadDisk, options: ProbeOptions) -> Result<Option<Filesy
     };
     let serial = boot.raw.serial.get();
     let bytes = boot.claimed_bytes(disk.size_bytes());
-    let mut found = Filesystem {
-        name: "ntfs",
-        label: None,
-        uuid: (serial != 0).then(|| format!("{serial:016X}")),
-        features: Vec::new(),
-        size: SectorCount::whole_in_bytes(bytes).unwrap_or_default(),
-        allocation: Allocation::Known(SectorSet::empty()),
-        volumes: Vec::new(),
-    };
+    let size = SectorCount::whole_in_bytes(bytes).unwrap_or_default();
+    let mut found = Filesystem::unread("ntfs", size);
+    found.uuid = (serial != 0).then(|| format!("{serial:016X}"));
     found.allocation = settle(allocated(disk, &boot, options, &mut found))?;
     Ok(Some(found))
 }

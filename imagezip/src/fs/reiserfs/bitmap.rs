@@ -4,11 +4,10 @@
 
 use super::superblock::{Geometry, OFFSET};
 use crate::disk::ReadDisk;
-use crate::fs::areas::{read, sectors};
+use crate::fs::areas::{blocks, read};
 use crate::fs::bit_runs::{count_ones, for_each_run};
 use crate::fs::refusal::Refusal;
 use crate::sector_set::{SectorSet, SectorSetBuilder};
-use crate::units::SectorRange;
 
 /// The sectors in use.
 pub(super) fn allocated(disk: &dyn ReadDisk, g: &Geometry) -> Result<SectorSet, Refusal> {
@@ -24,7 +23,7 @@ pub(super) fn allocated(disk: &dyn ReadDisk, g: &Geometry) -> Result<SectorSet, 
         let mut own = place < start || place >= start + bits;
         for_each_run(&bitmap, bits, |from, to| {
             own |= (start + from..start + to).contains(&place);
-            builder.push(blocks(g, start + from, start + to));
+            builder.push(blocks(g.block_bytes, start + from, start + to));
         });
         if !own {
             let (what, at) = (format!("bitmap {number}"), place * g.block_bytes);
@@ -43,7 +42,7 @@ pub(super) fn allocated(disk: &dyn ReadDisk, g: &Geometry) -> Result<SectorSet, 
         ("root of the tree", g.root, g.root + 1),
     ];
     for (name, from, to) in own {
-        let range = blocks(g, from, to);
+        let range = blocks(g.block_bytes, from, to);
         if set.within(range).next() != Some(range) {
             let at = from * g.block_bytes;
             return Err(Refusal::corrupt(name, at, "all of it in use", "some of it free"));
@@ -56,8 +55,4 @@ pub(super) fn allocated(disk: &dyn ReadDisk, g: &Geometry) -> Result<SectorSet, 
 /// begins.
 fn place(g: &Geometry, number: u64) -> u64 {
     if number == 0 { OFFSET / g.block_bytes + 1 } else { number * g.block_bytes * 8 }
-}
-
-fn blocks(g: &Geometry, from: u64, to: u64) -> SectorRange {
-    sectors(from * g.block_bytes, to * g.block_bytes)
 }

@@ -8,6 +8,7 @@ mod lvm;
 pub mod mutate;
 mod network;
 mod pages;
+mod rendezvous;
 mod seeds;
 mod targets;
 
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "nilfs2", run: targets::pages, seeds: pages::nilfs2 },
     Target { name: "ntfs", run: targets::pages, seeds: pages::ntfs },
     Target { name: "reiserfs", run: targets::pages, seeds: pages::reiserfs },
+    Target { name: "rendezvous", run: rendezvous::connection, seeds: rendezvous::seeds },
     Target { name: "server_session", run: network::server_session, seeds: network::operations },
     Target { name: "xfs", run: targets::pages, seeds: pages::xfs },
 ];

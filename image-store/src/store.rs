@@ -1,0 +1,100 @@
+//! One interface to both kinds of store.
+
+use crate::intake::CheckPool;
+use crate::local::LocalStore;
+use crate::{Entry, ImageName, Source, StoreError, StoreOptions, Upload, UploadOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A store of images. Cheap to clone; all clones are one store. All calls block.
+#[derive(Clone, Debug)]
+pub struct Store {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Local(Arc<LocalStore>),
+}
+
+impl Store {
+    /// Opens the store at `location`: the path of a directory, which must be there, or
+    /// `s3://bucket/prefix`. What a server that was killed left behind is cleaned up, except
+    /// uploads that can be gone on with.
+    ///
+    /// # Errors
+    /// When there is no store at that location, or it cannot be reached.
+    pub fn open(location: &str, options: StoreOptions) -> Result<Self, StoreError> {
+        let pool = Arc::new(CheckPool::new());
+        let local = LocalStore::open(Path::new(location), options, pool)?;
+        Ok(Self { kind: Kind::Local(Arc::new(local)) })
+    }
+
+    /// All images, sorted by name. At most 100 000 are listed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        match &self.kind {
+            Kind::Local(store) => store.list(),
+        }
+    }
+
+    /// The image of this name, if there is one.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the name leads out of it.
+    pub fn find(&self, name: &ImageName) -> Result<Option<Entry>, StoreError> {
+        match &self.kind {
+            Kind::Local(store) => store.find(name),
+        }
+    }
+
+    /// Opens an image, which stays as it is now while it is held.
+    ///
+    /// # Errors
+    /// `NoSuchImage`; or as [`Store::find`].
+    pub fn open_image(&self, name: &ImageName) -> Result<Arc<Source>, StoreError> {
+        match &self.kind {
+            Kind::Local(store) => store.open_image(name).map(Arc::new),
+        }
+    }
+
+    /// Removes an image. Who holds it open goes on with it.
+    ///
+    /// # Errors
+    /// `NoSuchImage`; or when it cannot be removed.
+    pub fn delete(&self, name: &ImageName) -> Result<(), StoreError> {
+        match &self.kind {
+            Kind::Local(store) => store.delete(name),
+        }
+    }
+
+    /// Begins an upload, or goes on with one.
+    ///
+    /// # Errors
+    /// `Busy` while somebody else uploads an image of that name; `NoSuchUpload` when there is
+    /// nothing to go on with; `TooBig`, `Full` and `Quota` when the announced length is too much;
+    /// `Refused` when the name is that of a folder.
+    pub fn begin_upload(
+        &self,
+        name: &ImageName,
+        options: UploadOptions,
+    ) -> Result<Upload, StoreError> {
+        if let Some(bytes) = options.bytes.filter(|bytes| *bytes > options.bytes_max) {
+            let (name, bytes_max) = (name.clone(), options.bytes_max);
+            return Err(StoreError::TooBig { name, bytes, bytes_max });
+        }
+        match &self.kind {
+            Kind::Local(store) => LocalStore::begin_upload(store, name, options),
+        }
+    }
+
+    /// Removes unfinished uploads that nobody went on with in time, and other leftovers. Done at
+    /// opening and at every upload, too.
+    pub fn sweep(&self) {
+        match &self.kind {
+            Kind::Local(store) => store.sweep(),
+        }
+    }
+}

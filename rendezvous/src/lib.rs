@@ -5,11 +5,15 @@
 //! network. Both begin with a version and a type; [`opening`] tells them apart.
 //! What it never does: know what an image is, where it is kept, or how its blocks travel.
 
+pub mod client;
 mod code;
 pub mod frame;
 mod image_id;
 mod opening;
 pub mod record;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod upload;
 
 pub use code::ErrorCode;
 pub use image_id::{IMAGE_ID_LEN_MAX, ImageId, ImageIdError};

@@ -28,16 +28,24 @@ pub struct OpeningError {
     pub kind: u32,
 }
 
+impl OpeningError {
+    /// An error about these bytes.
+    pub(crate) fn of(bytes: [u8; OPENING_LEN]) -> Self {
+        let [v0, v1, v2, v3, k0, k1, k2, k3] = bytes;
+        Self { version: [v0, v1, v2, v3], kind: u32::from_be_bytes([k0, k1, k2, k3]) }
+    }
+}
+
 /// Reads version and type.
 pub fn opening(bytes: [u8; OPENING_LEN]) -> Result<Opening, OpeningError> {
-    let [v0, v1, v2, v3, k0, k1, k2, k3] = bytes;
-    let (version, kind) = ([v0, v1, v2, v3], u32::from_be_bytes([k0, k1, k2, k3]));
-    let found = match version {
+    let head = OpeningError::of(bytes);
+    let kind = head.kind;
+    let found = match head.version {
         record::VERSION => record::Kind::from_wire(kind).map(Opening::Record),
         frame::VERSION => frame::Kind::from_wire(kind).map(Opening::Frame),
         _ => None,
     };
-    found.ok_or(OpeningError { version, kind })
+    found.ok_or(head)
 }
 
 #[cfg(test)]

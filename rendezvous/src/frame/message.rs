@@ -1,8 +1,8 @@
 //! Frames whose body is JSON.
 
 use super::{
-    Ack, End, FrameError, Header, Kind, Test, TestDone, TestReply, Trouble, TroubleReply, Upload,
-    UploadReply, Verdict,
+    Abort, Ack, End, FrameError, Header, Kind, Test, TestDone, TestReply, Trouble, TroubleReply,
+    Upload, UploadReply, Verdict,
 };
 use crate::ErrorCode;
 use serde::de::DeserializeOwned;
@@ -50,6 +50,8 @@ pub enum Message {
     TestReply(TestReply),
     /// Type 11.
     TestDone(TestDone),
+    /// Type 12.
+    Abort(Abort),
 }
 
 impl Message {
@@ -66,6 +68,7 @@ impl Message {
             Self::Test(_) => Kind::Test,
             Self::TestReply(_) => Kind::TestReply,
             Self::TestDone(_) => Kind::TestDone,
+            Self::Abort(_) => Kind::Abort,
         }
     }
 
@@ -86,6 +89,7 @@ impl Message {
             Kind::Test => Self::Test(json(kind, body)?),
             Kind::TestReply => Self::TestReply(json(kind, body)?),
             Kind::TestDone => Self::TestDone(json(kind, body)?),
+            Kind::Abort => Self::Abort(json(kind, body)?),
         })
     }
 
@@ -104,6 +108,7 @@ impl Message {
             Self::Test(body) => serde_json::to_vec(body),
             Self::TestReply(body) => serde_json::to_vec(body),
             Self::TestDone(body) => serde_json::to_vec(body),
+            Self::Abort(body) => serde_json::to_vec(body),
         };
         let body = body.map_err(|source| FrameError::Body { kind, source })?;
         let len = u32::try_from(body.len()).unwrap_or(u32::MAX);

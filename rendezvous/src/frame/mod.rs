@@ -14,8 +14,9 @@ mod upload;
 
 pub use message::{Failure, Message};
 pub use network::{Test, TestDone, TestReply, TestStart, Trouble, TroubleReply, What};
-pub use upload::{Ack, Digest, End, Token, Upload, UploadReply, UploadStart, Verdict};
+pub use upload::{Abort, Ack, Digest, End, Token, Upload, UploadReply, UploadStart, Verdict};
 
+use crate::OPENING_LEN;
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -59,6 +60,8 @@ pub enum Kind {
     TestReply,
     /// 11, to the client: what was sent.
     TestDone,
+    /// 12, to the server: the upload is given up; nobody will resume it.
+    Abort,
 }
 
 impl Kind {
@@ -76,6 +79,7 @@ impl Kind {
             Self::Test => 9,
             Self::TestReply => 10,
             Self::TestDone => 11,
+            Self::Abort => 12,
         }
     }
 
@@ -93,6 +97,7 @@ impl Kind {
             9 => Self::Test,
             10 => Self::TestReply,
             11 => Self::TestDone,
+            12 => Self::Abort,
             _ => return None,
         })
     }
@@ -131,6 +136,18 @@ pub enum FrameError {
     /// Data where a message was expected.
     #[error("expected a message, found data")]
     Data,
+}
+
+/// A header of the bytes that [`opening`](crate::opening) took and those behind them.
+pub fn joined_header(
+    head: [u8; OPENING_LEN],
+    len: [u8; HEADER_LEN - OPENING_LEN],
+) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    for (to, from) in header.iter_mut().zip(head.iter().chain(&len)) {
+        *to = *from;
+    }
+    header
 }
 
 /// The bytes of a header, named and not judged.

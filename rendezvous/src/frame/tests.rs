@@ -97,6 +97,7 @@ fn samples() -> Vec<(Message, String)> {
         ),
         (Message::TestReply(TestReply::Refused { error: failure() }), error),
         (Message::TestDone(TestDone { sent: 100 }), r#"{"sent":100}"#.into()),
+        (Message::Abort(Abort { reason: "^C".into() }), r#"{"reason":"^C"}"#.into()),
     ];
     all.into()
 }
@@ -136,7 +137,7 @@ fn lengths_are_limited_before_anything_is_allocated() {
     assert!(header(3, DATA_LEN_MAX + 1).unwrap_err().contains("1048576 are the most"));
     assert!(header(1, JSON_LEN_MAX).is_ok());
     assert!(header(1, JSON_LEN_MAX + 1).is_err());
-    assert!(header(12, 0).unwrap_err().contains("type 12"));
+    assert!(header(13, 0).unwrap_err().contains("type 13"));
     assert!(Header::new(Kind::Data, (1 << 20) + 1).is_none());
     let long = Failure { code: ErrorCode::Failed, message: "x".repeat(70_000) };
     assert!(Message::Verdict(Verdict::Refused { error: long }).encode().is_err());

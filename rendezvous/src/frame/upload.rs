@@ -125,3 +125,11 @@ pub enum Verdict {
         blake3: Digest,
     },
 }
+
+/// ABORT: the sender gives up, so that the server need not keep what it has for a resume. There is
+/// no answer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Abort {
+    /// Why, for the server's log.
+    pub reason: String,
+}

@@ -62,6 +62,9 @@ pub enum OutputError {
         /// Who uses it.
         used_by: String,
     },
+    /// What takes the output is not of this library: a program's own way to hand an image on.
+    #[error(transparent)]
+    Remote(Box<dyn std::error::Error + Send + Sync>),
     /// The output is a directory.
     #[error("{}: is a directory; name a file in it", path.display())]
     Directory {
@@ -303,7 +306,6 @@ impl Write for Output {
     }
 }
 
-/// A regular file that was not committed vanishes.
 /// A file under a temporary name, beside the name it is to have. Removed when dropped, and when a
 /// signal ends the program.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ mod slices;
 mod statuses;
 mod tools;
 mod unreadable;
+mod uploads;
 mod volumes;
 mod whole_disk;
 mod wrong_input;

@@ -153,7 +153,7 @@ impl Framed {
         let mut moved = Instant::now();
         loop {
             if self.options.limits.stop.is_set() {
-                return Err(ClientError::Stopped.into());
+                return Err(self.stopped());
             }
             let has_room = self.has_room(goal);
             let Some(link) = &mut self.link else {
@@ -212,6 +212,18 @@ impl Framed {
                     self.broken(ClientError::Silent { server, doing, waited }, goal)?;
                 }
             }
+        }
+    }
+
+    /// The caller wished to stop. Once the end was said, the server may publish all the same.
+    fn stopped(&self) -> UploadError {
+        let source = ClientError::Stopped;
+        match self.link.as_ref().is_some_and(|link| link.has_ended) {
+            true => {
+                let (image, bytes) = (self.image.clone(), self.window.end());
+                UploadError::VerdictLost { image, bytes, source }
+            }
+            false => source.into(),
         }
     }
 

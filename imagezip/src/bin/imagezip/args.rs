@@ -27,9 +27,15 @@ pub(crate) struct Args {
     /// What to save: a block device such as /dev/sda, or a regular file
     pub source: PathBuf,
 
-    /// The image: a file (it appears only when complete) or - for standard output
+    /// The image: a file (it appears only when complete), - for standard output, or
+    /// frisbee://HOST[:PORT]/NAME to hand it to an image host
     #[arg(required_unless_present = "info")]
     pub output: Option<PathBuf>,
+
+    /// Says to an image host who saves. Other users of this machine can see it: better put it into
+    /// the environment as FRISBEE_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
 
     /// Tell what would be saved and why, and write nothing
     #[arg(short = 'i', long)]
@@ -192,7 +198,13 @@ Examples:
   imagezip -i /dev/sda                only tell what would be saved
   imagezip -s 2 /dev/sda root.ndz     save one partition
   imagezip -3 /dev/sda old.ndz        for machines that still run the C tools
-  imagezip -z1 /dev/sda - | nc HOST 9000";
+  imagezip /dev/sda frisbee://HOST/NAME.ndz
+                                      save to an image host
+  imagezip -z1 /dev/sda - | nc HOST 9000
+
+An image host verifies every chunk while it arrives. At the end length and digest are compared; only
+when the host has published the image, whole and flushed, is the exit status 0. A broken connection
+is resumed for five minutes. What comes from a pipe through nc is checked by nobody but the host.";
 
 /// Format, codec and level that belong together.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,13 @@
 //! imagezip: save what is allocated on a disk as an image.
 
 mod args;
+mod destination;
 mod report;
 
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
+use destination::{Destination, Remote, is_refusal, location};
 use imagezip::cli::{Display, Exit, Shown, catch_signals, chain, init_log, say};
 use imagezip::disk::in_use::{same_storage, uses_of};
 use imagezip::disk::{
@@ -13,13 +15,15 @@ use imagezip::disk::{
 };
 use imagezip::interrupt::Interrupt;
 use imagezip::ndz::{Relocation, Version};
-use imagezip::output::{Output, OutputError};
+use imagezip::output::OutputError;
 use imagezip::plan::{self, PlanError, SavePlan};
 use imagezip::progress::Progress;
 use imagezip::save::{
     ImageFields, LabelForm, SaveError, SaveOptions, Saved, SliceLabel, label_form, save,
 };
 use imagezip::units::{Sector, SectorCount, SectorRange};
+use rendezvous::client::LocationError;
+use rendezvous::upload::UploadError;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -58,8 +62,21 @@ enum Unfit {
     Empty(String),
 }
 
+/// What an image host says, if that is the error.
+fn upload_error(error: &anyhow::Error) -> Option<&UploadError> {
+    let output = error.downcast_ref().or_else(|| match error.downcast_ref() {
+        Some(SaveError::Output(error)) => Some(error),
+        _ => None,
+    });
+    match output {
+        Some(OutputError::Remote(error)) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
 fn exit_of(error: &anyhow::Error) -> Exit {
     let usage = error.is::<UsageError>()
+        || error.is::<LocationError>()
         || matches!(error.downcast_ref(), Some(SaveError::Memory { .. }))
         || matches!(error.downcast_ref(), Some(OpenError::SectorSize { .. }))
         || matches!(
@@ -67,6 +84,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             Some(OutputError::Terminal | OutputError::Directory { .. })
         );
     let refused = error.is::<Unfit>()
+        || upload_error(error).is_some_and(is_refusal)
         || matches!(
             error.downcast_ref(),
             Some(
@@ -136,26 +154,18 @@ fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
         rescue: args.rescue,
     };
     let progress = Arc::new(Progress::new());
-    let saved = {
+    let (saved, remote) = {
         let shown = Shown::from_flags(args.quiet, args.dots);
         let _display = Display::start(Arc::clone(&progress), shown);
-        write_image(
-            disk,
-            &plan,
-            image,
-            &save_options,
-            &progress,
-            interrupt,
-            (&args.source, output),
-        )?
+        write_image(disk, &plan, image, &save_options, &progress, interrupt, (args, output))?
     };
-    report.print_saved(output, &saved, &progress, start.elapsed())?;
+    report.print_saved((output, remote.as_ref()), &saved, &progress, start.elapsed())?;
     Ok(if saved.lost.is_empty() { Exit::Done } else { Exit::DoneWithLosses })
 }
 
 /// Refuses an output that would land on the source.
 fn check_output(source: &Path, output: &Path) -> Result<()> {
-    if output.as_os_str() == "-" {
+    if output.as_os_str() == "-" || location(output)?.is_some() {
         return Ok(());
     }
     match same_storage(source, output) {
@@ -267,9 +277,9 @@ fn write_image(
     options: &SaveOptions,
     progress: &Progress,
     interrupt: &Interrupt,
-    (name, output): (&Path, &Path),
-) -> Result<Saved> {
-    let mut out = Output::open(output)?;
+    (args, output): (&Args, &Path),
+) -> Result<(Saved, Option<Remote>)> {
+    let mut out = Destination::open(output, args.token.as_deref(), interrupt)?;
     let window;
     let source: &dyn ReadDisk = if plan.slice {
         window = Window::new(disk, plan.window);
@@ -278,14 +288,20 @@ fn write_image(
         disk
     };
     let ranges = plan.ranges.ranges();
-    let saved = save(source, ranges, image, options, progress, interrupt, &mut |chunk| {
-        Ok(out.append(chunk)?)
-    });
-    let saved = saved.map_err(|error| match error {
-        // Which sector is in the error; which disk is not.
-        SaveError::Disk(_) => anyhow::Error::from(error).context(name.display().to_string()),
-        _ => error.into(),
-    })?;
-    out.commit()?;
-    Ok(saved)
+    let saved =
+        save(source, ranges, image, options, progress, interrupt, &mut |chunk| out.append(chunk));
+    let saved = match saved {
+        Ok(saved) => saved,
+        Err(error) => {
+            out.abandon(&error);
+            return Err(match error {
+                // Which sector is in the error; which disk is not.
+                SaveError::Disk(_) => {
+                    anyhow::Error::from(error).context(args.source.display().to_string())
+                }
+                _ => error.into(),
+            });
+        }
+    };
+    Ok((saved, out.commit()?))
 }

@@ -2,6 +2,7 @@
 //! as JSON.
 
 use crate::args::{Args, Encoding};
+use crate::destination::Remote;
 use anyhow::Result;
 use imagezip::cli::{print, say};
 use imagezip::disk::{ReadDisk, Window};
@@ -84,7 +85,7 @@ impl Report<'_> {
     /// Prints what was saved.
     pub(crate) fn print_saved(
         &self,
-        output: &Path,
+        (output, remote): (&Path, Option<&Remote>),
         saved: &Saved,
         progress: &Progress,
         time: Duration,
@@ -95,7 +96,10 @@ impl Report<'_> {
             ));
         }
         if self.args.json {
-            let text = self.saved_json(output, saved, progress, time);
+            let mut text = self.saved_json(output, saved, progress, time);
+            if let (Value::Object(map), Some(remote)) = (&mut text, remote) {
+                map.insert("published".into(), published_json(remote));
+            }
             // Standard output may be the image.
             if output.as_os_str() == "-" {
                 say(format_args!("{text}"));
@@ -105,6 +109,9 @@ impl Report<'_> {
         } else if !self.args.quiet {
             let saved = self.saved_text(saved, progress, time);
             say(format_args!("{}{saved}", self.plan_text(false)));
+            if let Some(remote) = remote {
+                say(format_args!("{}", published_text(remote)));
+            }
         }
         Ok(())
     }
@@ -205,6 +212,38 @@ impl Report<'_> {
         }
         object
     }
+}
+
+/// What the host says it has.
+fn published_text(remote: &Remote) -> String {
+    let Remote { location, published } = remote;
+    let (server, image) = (&location.server, &location.image);
+    let size = HumanBytes(published.bytes);
+    let resumed = match published.resumed {
+        0 => String::new(),
+        times => format!("; the connection broke and was resumed {times} times"),
+    };
+    match published.digest {
+        Some(digest) => {
+            format!("published: {image} at {server}, {size}, BLAKE3 {digest}, verified{resumed}")
+        }
+        None => format!(
+            "sent: {image} at {server}, {size}. The server is a deployed one: it shows an image of \
+             that length, but checked no digest"
+        ),
+    }
+}
+
+fn published_json(remote: &Remote) -> Value {
+    let Remote { location, published } = remote;
+    json!({
+        "server": location.server.to_string(),
+        "image": location.image.to_string(),
+        "bytes": published.bytes,
+        "blake3": published.digest.map(|digest| digest.to_string()),
+        "verified": published.digest.is_some(),
+        "resumed": published.resumed,
+    })
 }
 
 fn sector_bytes(sectors: u64) -> u64 {

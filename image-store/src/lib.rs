@@ -8,18 +8,22 @@
 //!
 //! `docs/image-store.md` tells the layout on disk and what is durable when.
 
+mod details;
 mod entry;
 mod error;
 mod intake;
 pub mod journal;
+mod ledger;
 mod local;
 mod name;
+mod object;
 mod options;
 mod source;
 mod store;
 mod upload;
 mod upload_id;
 
+pub use details::Details;
 pub use entry::Entry;
 pub use error::StoreError;
 pub use name::{ImageName, NAME_BYTES_MAX, NameError};

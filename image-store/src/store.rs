@@ -1,8 +1,10 @@
 //! One interface to both kinds of store.
 
+use crate::details::Remembered;
 use crate::intake::CheckPool;
 use crate::local::LocalStore;
-use crate::{Entry, ImageName, Source, StoreError, StoreOptions, Upload, UploadOptions};
+use crate::object::{BucketStore, SCHEME};
+use crate::{Details, Entry, ImageName, Source, StoreError, StoreOptions, Upload, UploadOptions};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,11 +12,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Store {
     kind: Kind,
+    details: Arc<Remembered>,
 }
 
 #[derive(Clone, Debug)]
 enum Kind {
     Local(Arc<LocalStore>),
+    Bucket(Arc<BucketStore>),
 }
 
 impl Store {
@@ -26,8 +30,12 @@ impl Store {
     /// When there is no store at that location, or it cannot be reached.
     pub fn open(location: &str, options: StoreOptions) -> Result<Self, StoreError> {
         let pool = Arc::new(CheckPool::new());
+        if location.starts_with(SCHEME) {
+            let bucket = BucketStore::open(location, options, pool)?;
+            return Ok(Self { kind: Kind::Bucket(Arc::new(bucket)), details: Arc::default() });
+        }
         let local = LocalStore::open(Path::new(location), options, pool)?;
-        Ok(Self { kind: Kind::Local(Arc::new(local)) })
+        Ok(Self { kind: Kind::Local(Arc::new(local)), details: Arc::default() })
     }
 
     /// All images, sorted by name. At most 100 000 are listed.
@@ -37,6 +45,7 @@ impl Store {
     pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
         match &self.kind {
             Kind::Local(store) => store.list(),
+            Kind::Bucket(store) => store.list(),
         }
     }
 
@@ -47,6 +56,7 @@ impl Store {
     pub fn find(&self, name: &ImageName) -> Result<Option<Entry>, StoreError> {
         match &self.kind {
             Kind::Local(store) => store.find(name),
+            Kind::Bucket(store) => store.find(name),
         }
     }
 
@@ -57,6 +67,21 @@ impl Store {
     pub fn open_image(&self, name: &ImageName) -> Result<Arc<Source>, StoreError> {
         match &self.kind {
             Kind::Local(store) => store.open_image(name).map(Arc::new),
+            Kind::Bucket(store) => store.open_image(name).map(Arc::new),
+        }
+    }
+
+    /// What an image holds, as its headers tell. Of an image in a directory all headers are read
+    /// (one small read a MiB) when it is first asked for; then it is known until the image changes.
+    ///
+    /// # Errors
+    /// `NoSuchImage`; `Broken` when it is not a whole image.
+    pub fn describe(&self, name: &ImageName) -> Result<Arc<Details>, StoreError> {
+        let entry =
+            self.find(name)?.ok_or_else(|| StoreError::NoSuchImage { name: name.clone() })?;
+        match self.details.get(&entry) {
+            Some(known) => known,
+            None => self.details.look(&*self.open_image(name)?),
         }
     }
 
@@ -67,6 +92,7 @@ impl Store {
     pub fn delete(&self, name: &ImageName) -> Result<(), StoreError> {
         match &self.kind {
             Kind::Local(store) => store.delete(name),
+            Kind::Bucket(store) => store.delete(name),
         }
     }
 
@@ -85,9 +111,11 @@ impl Store {
             let (name, bytes_max) = (name.clone(), options.bytes_max);
             return Err(StoreError::TooBig { name, bytes, bytes_max });
         }
-        match &self.kind {
+        let upload = match &self.kind {
             Kind::Local(store) => LocalStore::begin_upload(store, name, options),
-        }
+            Kind::Bucket(store) => BucketStore::begin_upload(store, name, options),
+        }?;
+        Ok(upload.remembered_by(Arc::clone(&self.details)))
     }
 
     /// Removes unfinished uploads that nobody went on with in time, and other leftovers. Done at
@@ -95,6 +123,7 @@ impl Store {
     pub fn sweep(&self) {
         match &self.kind {
             Kind::Local(store) => store.sweep(),
+            Kind::Bucket(store) => store.sweep(),
         }
     }
 }

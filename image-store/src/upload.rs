@@ -4,9 +4,11 @@
 //! store. Bytes go to a [`Destination`], which only publishes them when this module says so. What
 //! it never does: show anything under the image's name before it is complete and whole.
 
+use crate::details::Remembered;
 use crate::intake::{Intake, Taken};
 use crate::{Entry, ImageName, StoreError, UploadId};
 use imagezip::ndz::ImageInfo;
+use std::sync::Arc;
 
 /// What a sender says of its upload, and what it may send.
 #[derive(Clone, Debug)]
@@ -72,6 +74,8 @@ pub struct Upload {
     place: Option<Box<dyn Destination>>,
     /// Why it can never become an image.
     broken: Option<String>,
+    /// Who wants to know what was found out.
+    details: Option<Arc<Remembered>>,
 }
 
 impl Upload {
@@ -90,7 +94,14 @@ impl Upload {
             intake: Some(intake),
             place: Some(place),
             broken: None,
+            details: None,
         }
+    }
+
+    /// What is found out about the image is remembered there.
+    pub(crate) fn remembered_by(mut self, details: Arc<Remembered>) -> Self {
+        self.details = Some(details);
+        self
     }
 
     /// By which it can be gone on with.
@@ -169,7 +180,11 @@ impl Upload {
         let Some(place) = &mut self.place else { return Err(self.ended()) };
         let entry = place.publish(bytes)?;
         self.place = None;
-        Ok(Published { entry, blake3: taken.blake3, info: taken.info })
+        let published = Published { entry, blake3: taken.blake3, info: taken.info };
+        if let Some(details) = &self.details {
+            details.published(&published);
+        }
+        Ok(published)
     }
 
     /// Keeps it, so that its sender can go on later, also after a restart of the server.

@@ -13,16 +13,15 @@
 
 mod aside;
 mod beneath;
-mod ledger;
 mod lock;
 mod part;
 mod sweep;
 mod walk;
 
 use crate::intake::{CheckPool, Intake};
+use crate::ledger::Ledger;
 use crate::{Entry, ImageName, Source, StoreError, StoreOptions, UploadId};
 use beneath::Root;
-use ledger::Ledger;
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -122,7 +121,7 @@ impl LocalStore {
         }
         let mut ledger = self.ledger();
         match walk::usage(&self.root) {
-            Ok(usage) => ledger.set(&usage),
+            Ok(usage) => ledger.set(usage.kept, &usage.parts),
             Err(error) => tracing::warn!("the quota is judged by an old count: {error}"),
         }
     }

@@ -3,13 +3,12 @@
 //! What it owns: the sum of what is there and what will be. An upload that announced its length
 //! counts with all of it from the start, so that two uploads cannot both pass on the same room.
 
-use super::walk::Usage;
 use crate::{ImageName, StoreError, UploadId};
 use std::collections::HashMap;
 
 /// What the store holds.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Images, old images, broken and suspended uploads.
     kept: u64,
     /// What uploads under way take, or will take.
@@ -25,20 +24,21 @@ struct Active {
 }
 
 impl Ledger {
-    /// Takes a new count of the directory.
-    pub(super) fn set(&mut self, usage: &Usage) {
-        let suspended = usage.parts.iter().filter(|(id, _)| !self.active.contains_key(id));
+    /// Takes a new count of the store: bytes `kept`, and those of uploads, of which the suspended
+    /// ones count as kept.
+    pub(crate) fn set(&mut self, kept: u64, parts: &HashMap<UploadId, u64>) {
+        let suspended = parts.iter().filter(|(id, _)| !self.active.contains_key(id));
         let suspended = suspended.fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-        self.kept = usage.kept.saturating_add(suspended);
+        self.kept = kept.saturating_add(suspended);
     }
 
     /// An upload is under way from now on, and not among what is kept: count again after this.
-    pub(super) fn enter(&mut self, id: UploadId, replaces: u64) {
+    pub(crate) fn enter(&mut self, id: UploadId, replaces: u64) {
         self.active.insert(id, Active { bytes: 0, replaces });
     }
 
     /// An upload is `bytes` long now.
-    pub(super) fn grow(
+    pub(crate) fn grow(
         &mut self,
         id: UploadId,
         name: &ImageName,
@@ -62,7 +62,7 @@ impl Ledger {
     }
 
     /// An upload is no longer under way.
-    pub(super) fn end(&mut self, id: UploadId) {
+    pub(crate) fn end(&mut self, id: UploadId) {
         self.active.remove(&id);
     }
 }
@@ -76,11 +76,11 @@ mod tests {
         let name = ImageName::parse("a").unwrap();
         let (one, two) = (UploadId::random(), UploadId::random());
         let mut ledger = Ledger::default();
-        ledger.set(&Usage { kept: 50, parts: HashMap::from([(one, 7)]) });
+        ledger.set(50, &HashMap::from([(one, 7)]));
         let quota = Some(100);
         assert_eq!(ledger.kept, 57);
         ledger.enter(one, 0);
-        ledger.set(&Usage { kept: 50, parts: HashMap::from([(one, 7)]) });
+        ledger.set(50, &HashMap::from([(one, 7)]));
         ledger.grow(one, &name, 30, quota).unwrap();
         ledger.enter(two, 0);
         ledger.grow(two, &name, 20, quota).unwrap();

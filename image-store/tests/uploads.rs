@@ -426,3 +426,37 @@ fn uploads_do_not_follow_links() {
     assert!(open(dir.path()).begin_upload(&name("a"), any_file()).is_err());
     assert_eq!(files(outside.path()), ["secret"]);
 }
+
+#[test]
+fn images_are_described_as_imagedump_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for (file, image) in golden() {
+        fs::write(dir.path().join(&file), &image).unwrap();
+        let details = store.describe(&name(&file)).unwrap();
+        let version = file.split('.').nth(1).unwrap();
+        assert_eq!(details.format, version, "{file}");
+        assert_eq!(details.image_bytes, length(&image));
+        assert!(details.headers_checked && details.source_bytes > 0);
+        // The same is told while it arrives, and again from memory.
+        let mut upload = store.begin_upload(&name("copy"), UploadOptions::default()).unwrap();
+        upload.write(&image).unwrap();
+        upload.publish(None).unwrap();
+        let copy = store.describe(&name("copy")).unwrap();
+        assert_eq!(copy, details);
+        assert!(std::sync::Arc::ptr_eq(&copy, &store.describe(&name("copy")).unwrap()));
+    }
+    // A changed image is looked at again; what is no image says so.
+    let a = name("a");
+    upload(&store, &a, &native_image(2));
+    assert_eq!(store.describe(&a).unwrap().chunks, 2);
+    upload(&store, &a, &native_image(3));
+    assert_eq!(store.describe(&a).unwrap().chunks, 3);
+    upload(&store, &a, &native_image(3)[..2 << 20]);
+    assert!(store.describe(&a).unwrap_err().to_string().contains("cut off"));
+    upload(&store, &a, b"text");
+    for _ in 0..2 {
+        assert!(matches!(store.describe(&a), Err(StoreError::Broken { .. })));
+    }
+    assert!(matches!(store.describe(&name("none")), Err(StoreError::NoSuchImage { .. })));
+}

@@ -1,5 +1,6 @@
 //! The command line of frisbee-client.
 
+use crate::methods::MethodList;
 use crate::show::Shown;
 use clap::{ArgAction, Parser};
 use imagezip::cli::{EXIT_STATUS_HELP, default_threads, parse_memory, parse_threads};
@@ -7,8 +8,10 @@ use imagezip::load::{FreeSpace, MEMORY_PER_WORKER, PlaceOptions};
 use imagezip::partition::PartitionKind;
 use mcast::InterfaceSelector;
 use proto::{DEFAULT_GROUP, DEFAULT_PORT};
+use rendezvous::ImageId;
+use rendezvous::client::Server;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Load a disk from a frisbee server, together with any number of other machines.
 ///
@@ -26,14 +29,45 @@ use std::path::PathBuf;
 )]
 pub struct Args {
     /// A block device such as /dev/sda, or a file (it appears only when complete)
-    pub target: PathBuf,
+    #[arg(required_unless_present = "query")]
+    pub target: Option<PathBuf>,
+
+    /// Ask this image host for the image; it names group and port (port if not given: -p)
+    #[arg(short = 'S', long, value_name = "HOST[:PORT]", requires = "image", conflicts_with_all = ["group", "broadcast"])]
+    pub server: Option<Server>,
+
+    /// The image to ask for, by the host's name for it
+    #[arg(short = 'F', long, value_name = "NAME", requires = "server")]
+    pub image: Option<ImageId>,
+
+    /// While the host says "try again", or cannot be reached (for 5 minutes), ask again after this
+    /// long (default: 10 after "try again"; a host that cannot be reached is an error)
+    #[arg(short = 'B', long, value_name = "SECONDS", requires = "server", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub busy_interval: Option<u64>,
+
+    /// How the image may be sent, the preferred way first: unicast, multicast, broadcast (or ucast,
+    /// mcast, bcast), separated by commas; any leaves it to the host
+    #[arg(short = 'X', long, value_name = "METHODS", requires = "server", default_value = "any")]
+    pub methods: MethodList,
+
+    /// Print what the host says of the image, and load nothing
+    #[arg(short = 'Q', long, requires = "server")]
+    pub query: bool,
+
+    /// Tell the host, and ask it for unicast, when nothing has come for this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub fallback_after: u64,
+
+    /// Do not ask for unicast when nothing comes; the host is told all the same
+    #[arg(long)]
+    pub no_fallback: bool,
 
     /// The group's address: multicast, broadcast, or the server's own for unicast (default:
     /// 239.192.70.82, or 255.255.255.255 with -b)
     #[arg(short = 'm', long, value_name = "ADDRESS")]
     pub group: Option<IpAddr>,
 
-    /// The group's port
+    /// The group's port; with -S, the host's
     #[arg(short = 'p', long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
     pub port: u16,
 
@@ -146,6 +180,10 @@ pub struct Args {
     #[arg(short = 'P', long, value_name = "MS", hide_short_help = true)]
     pub packet_timeout: Option<u64>,
 
+    /// Accepted for scripts of the deployed client
+    #[arg(short = 'H', value_name = "N", hide_short_help = true)]
+    pub deployed_h: Option<u64>,
+
     /// Print the version
     #[arg(short = 'v', long = "version", action = ArgAction::Version)]
     pub version: Option<bool>,
@@ -156,6 +194,9 @@ const EXAMPLES: &str = "\
 Examples:
   frisbee-client /dev/sda                     load what the server of the default group sends
   frisbee-client --verify /dev/sda            ... and read it back from the disk
+  frisbee-client -S boss -F lab/ubuntu.ndz /dev/sda
+                                              ask the image host \"boss\" where it is to be had
+  frisbee-client -S boss -F lab/ubuntu.ndz -Q what does the host know of it?
   frisbee-client -m 239.192.1.2 -p 7000 -i eth1 /dev/nvme0n1
   frisbee-client -s 2 /dev/sda                load a one-partition image into partition 2
   frisbee-client -N boot.iso                  load any file
@@ -206,6 +247,11 @@ impl Args {
             keep_gpt: self.keep_gpt,
             direct: self.direct,
         }
+    }
+
+    /// What is to be loaded; empty for a query.
+    pub fn target(&self) -> &Path {
+        self.target.as_deref().unwrap_or(Path::new(""))
     }
 
     /// The group to join.
@@ -265,6 +311,28 @@ mod tests {
         let all = "-I 90 -R 1000 -P 30 -T 60 -C 64 -W 64 -q -O -b -m 10.255.255.255 -p 7000";
         let args = self::args(&all.split(' ').collect::<Vec<_>>());
         assert_eq!((args.port, args.timeout, args.direct), (7000, Some(60), true));
+    }
+
+    #[test]
+    fn the_boot_script_of_a_testbed_is_understood() {
+        let line = "-S 10.1.1.1 -B 30 -F proj/image -f -i 10.0.0.2 -M 128 -k 1024 -z -K 30 -H 2 \
+                    -s 1 -D 0x83";
+        let args = args(&line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(args.server.unwrap().to_string(), "10.1.1.1:64494");
+        assert_eq!(args.image.unwrap().as_str(), Some("proj/image"));
+        assert_eq!((args.busy_interval, args.slice), (Some(30), Some(1)));
+        assert_eq!(args.interface, Some(InterfaceSelector::ByAddress("10.0.0.2".parse().unwrap())));
+        let refused = |words: &str| {
+            let words = ["frisbee-client", "disk"].into_iter().chain(words.split_whitespace());
+            Args::try_parse_from(words).unwrap_err().to_string()
+        };
+        assert!(refused("-S boss").contains("--image"));
+        assert!(refused("-F image").contains("--server"));
+        assert!(refused("-S boss -F image -m 239.1.2.3").contains("cannot be used"));
+        assert!(refused("-S boss -F image -X smoke").contains("expected unicast"));
+        let query = ["frisbee-client", "-S", "boss", "-F", "image", "-Q"];
+        assert!(Args::try_parse_from(query).unwrap().target.is_none());
+        assert!(Args::try_parse_from(["frisbee-client"]).is_err());
     }
 
     #[test]

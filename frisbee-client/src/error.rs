@@ -6,6 +6,7 @@ use imagezip::load::LoadError;
 use imagezip::ndz::FormatError;
 use mcast::{SetupError, SocketError};
 use proto::geometry::GeometryError;
+use rendezvous::ErrorCode;
 use std::net::SocketAddr;
 use thiserror::Error;
 
@@ -15,6 +16,9 @@ pub enum ClientError {
     /// There is no socket to receive on.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// The image host cannot be asked, or said no.
+    #[error(transparent)]
+    Host(#[from] rendezvous::client::ClientError),
     /// The network failed for good.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -74,6 +78,16 @@ impl ClientError {
     pub fn exit(&self, is_touched: bool) -> Exit {
         let is_refusal = match self {
             Self::Load(error) => error.is_refusal(),
+            Self::Host(error) => matches!(
+                error.code(),
+                Some(
+                    ErrorCode::NoSuchHost
+                        | ErrorCode::NoSuchImage
+                        | ErrorCode::NoAccess
+                        | ErrorCode::NoMethod
+                        | ErrorCode::Invalid
+                )
+            ),
             Self::NotAnImage { .. } | Self::ChunkSize { .. } | Self::Geometry(_) => true,
             _ => false,
         };
@@ -82,6 +96,10 @@ impl ClientError {
 
     /// True when a signal ended the load.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Load(LoadError::Interrupted))
+        matches!(
+            self,
+            Self::Load(LoadError::Interrupted)
+                | Self::Host(rendezvous::client::ClientError::Stopped)
+        )
     }
 }

@@ -5,19 +5,23 @@
 
 use crate::args::Args;
 use crate::error::ClientError;
+use crate::fallback::Watch;
+use crate::host::Host;
 use crate::image::load_image;
 use crate::raw_file::load_file;
 use crate::receiver::Receiver;
 use crate::report::Report;
+use crate::sockets::{Network, Sockets};
 use crate::status::Status;
 use crate::work::Verdict;
 use crate::workers::Workers;
 use crossbeam_channel::{bounded, unbounded};
 use imagezip::interrupt::Interrupt;
 use imagezip::load::{LoadError, Place};
-use mcast::{GroupSocket, Options, Role};
+use mcast::GroupSocket;
 use proto::client::{Config, JoinKind};
 use proto::time::Duration;
+use std::net::SocketAddr;
 use uuid::Uuid;
 
 /// Loads what the server sends onto the target. When this returns `Ok`, everything is on stable
@@ -26,10 +30,19 @@ use uuid::Uuid;
 /// # Errors
 /// See [`ClientError`]; [`Status::is_touched`] tells whether the target is incomplete.
 pub fn load(args: &Args, status: &Status, interrupt: &Interrupt) -> Result<Report, ClientError> {
-    let place = Place::open(&args.target, args.place(), None)?;
-    let interface = args.interface.clone().unwrap_or_default();
-    let options = socket_options(args);
-    let socket = GroupSocket::set_up(Role::Client, args.group(), args.port, &interface, &options)?;
+    let place = Place::open(args.target(), args.place(), None)?;
+    let host = Host::of(args, interrupt);
+    let group = match &host {
+        Some(host) => {
+            let found = host.find()?;
+            tracing::info!(group = %found.group, methods = %found.methods, "the host answered");
+            status.set_found(found.clone());
+            found.group
+        }
+        None => SocketAddr::new(args.group(), args.port),
+    };
+    let network = Network::new(args);
+    let socket = network.open(group)?;
     for warning in socket.warnings() {
         tracing::warn!("{warning}");
     }
@@ -38,9 +51,14 @@ pub fn load(args: &Args, status: &Status, interrupt: &Interrupt) -> Result<Repor
     let (verdicts, verdicts_taken) = unbounded();
     let keep_alive = args.keep_alive.map(Duration::from_secs);
     let config = config(args, &socket, shares.slots);
-    let receiver =
-        Receiver::new(&socket, config, work, verdicts_taken, status, interrupt, keep_alive);
     let workers = Workers::new(verdicts, socket.waker(), status, interrupt);
+    let watch = host.map(|host| {
+        Watch::new(host, std::time::Duration::from_secs(args.fallback_after), !args.no_fallback)
+    });
+    let socket = Sockets::new(socket, network);
+    let receiver = Receiver::new(socket, config, work, verdicts_taken, status, interrupt)
+        .with_keep_alive(keep_alive)
+        .with_watch(watch);
     let (written, received) = std::thread::scope(|scope| {
         let receiving = scope.spawn(|| receiver.run());
         let written = match args.raw {
@@ -50,24 +68,17 @@ pub fn load(args: &Args, status: &Status, interrupt: &Interrupt) -> Result<Repor
         workers.tell(Verdict::Over);
         (written, receiving.join())
     });
-    let (ended, network) = received.map_err(|_| LoadError::EndedEarly)?;
+    let (ended, counted) = received.map_err(|_| LoadError::EndedEarly)?;
     match (written, ended) {
-        (Ok(written), Ok(())) => Ok(Report::new(written, network, status)),
+        (Ok(written), Ok(())) => Ok(Report::new(written, counted, status)),
         // A load that is whole stays so when the leave could not be sent.
         (Ok(written), Err(ClientError::Socket(error))) => {
             tracing::warn!("the server could not be told of the end: {error}");
-            Ok(Report::new(written, network, status))
+            Ok(Report::new(written, counted, status))
         }
         // Without the network's half the other one only knows that nothing came any more.
         (_, Err(error)) | (Err(error), Ok(())) => Err(error),
     }
-}
-
-fn socket_options(args: &Args) -> Options {
-    let default = Options::default();
-    let asked = args.socket_buffer.and_then(|kib| usize::try_from(kib).ok()).unwrap_or(0);
-    let bytes = asked.saturating_mul(1024).max(default.receive_buffer_bytes);
-    Options { receive_buffer_bytes: bytes, ..default }
 }
 
 fn config(args: &Args, socket: &GroupSocket, slots: u32) -> Config {
@@ -80,7 +91,7 @@ fn config(args: &Args, socket: &GroupSocket, slots: u32) -> Config {
         slots,
         keep_slot_for_first: !args.raw,
         give_up_after: args.timeout.map(Duration::from_secs),
-        ..Config::new(args.group(), args.port, local, id, seed)
+        ..Config::new(socket.group().ip(), socket.group().port(), local, id, seed)
     }
 }
 

@@ -1,7 +1,7 @@
 //! frisbee-client: the program.
 
 use clap::Parser;
-use frisbee_client::{Args, Show, Status, load, print, print_failed};
+use frisbee_client::{Args, Show, Status, load, print, print_failed, query};
 use imagezip::cli::{Exit, catch_signals, init_log};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +14,15 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let status = Arc::new(Status::new());
+    if args.query {
+        let exit = query(&args, &interrupt).unwrap_or_else(|error| {
+            let exit = error.exit(false);
+            print_failed(&args, &error, &status, exit);
+            exit
+        });
+        interrupt.finish();
+        return exit.into();
+    }
     let show = Show::start(Arc::clone(&status), args.shown());
     let loaded = load(&args, &status, &interrupt);
     drop(show);

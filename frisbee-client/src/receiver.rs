@@ -7,12 +7,16 @@ use crate::advice::Silence;
 use crate::buffers::Buffers;
 use crate::control::Control;
 use crate::error::ClientError;
-use crate::status::{Joined, Status};
+use crate::fallback::{Moment, Outcome, Watch, in_words};
+use crate::host::{Found, Seen};
+use crate::sockets::Sockets;
+use crate::status::{Fallback, Joined, Status};
 use crate::work::{Chunk, Verdict, Work};
 use crossbeam_channel::{Receiver as Verdicts, Sender, TryRecvError};
+use imagezip::cli::say;
 use imagezip::interrupt::Interrupt;
 use imagezip::load::LoadError;
-use mcast::{GroupSocket, ReceiveBatch, Received as Arrived};
+use mcast::{ReceiveBatch, Received as Arrived};
 use proto::client::{Config, Event, Received, Session};
 use proto::geometry::Geometry;
 use proto::time::{Duration, Instant};
@@ -30,7 +34,8 @@ const CHUNK_BYTES_MAX: u64 = 1 << 20;
 
 /// The receiving thread's state.
 pub(crate) struct Receiver<'a> {
-    socket: &'a GroupSocket,
+    sockets: Sockets,
+    watch: Option<Watch>,
     session: Session,
     batch: ReceiveBatch,
     control: Control,
@@ -58,16 +63,16 @@ pub(crate) struct Network {
 
 impl<'a> Receiver<'a> {
     pub(crate) fn new(
-        socket: &'a GroupSocket,
+        sockets: Sockets,
         config: Config,
         work: Sender<Work>,
         verdicts: Verdicts<Verdict>,
         status: &'a Status,
         interrupt: &'a Interrupt,
-        keep_alive: Option<Duration>,
     ) -> Self {
         Self {
-            socket,
+            sockets,
+            watch: None,
             session: Session::new(config),
             batch: ReceiveBatch::new(),
             control: Control::new(),
@@ -78,11 +83,21 @@ impl<'a> Receiver<'a> {
             interrupt,
             start: std::time::Instant::now(),
             server: None,
-            keep_alive,
+            keep_alive: None,
             last_datagram: Instant::ZERO,
             warned_at: Instant::ZERO,
             ending: None,
         }
+    }
+
+    /// Joins the group anew after silence of this length.
+    pub(crate) fn with_keep_alive(self, keep_alive: Option<Duration>) -> Self {
+        Self { keep_alive, ..self }
+    }
+
+    /// Tells an image host of trouble, and goes where it says.
+    pub(crate) fn with_watch(self, watch: Option<Watch>) -> Self {
+        Self { watch, ..self }
     }
 
     fn now(&self) -> Instant {
@@ -93,7 +108,7 @@ impl<'a> Receiver<'a> {
     pub(crate) fn run(mut self) -> (Result<(), ClientError>, Network) {
         let result = self.receive_all();
         let counters = *self.session.counters();
-        (result, Network { counters, kernel_drops: self.socket.kernel_drops().unwrap_or(0) })
+        (result, Network { counters, kernel_drops: self.sockets.kernel_drops() })
     }
 
     fn receive_all(&mut self) -> Result<(), ClientError> {
@@ -104,7 +119,7 @@ impl<'a> Receiver<'a> {
             }
             self.take_verdicts(now);
             self.session.handle_timeout(now);
-            self.control.send(now, &mut self.session, self.socket)?;
+            self.control.send(now, &mut self.session, self.sockets.current())?;
             while let Some(event) = self.session.poll_event() {
                 if event == Event::Left {
                     return self.ending.take().unwrap_or(Ok(()));
@@ -112,13 +127,13 @@ impl<'a> Receiver<'a> {
                 self.take_event(now, event);
             }
             self.look_after_silence(now);
+            self.look_for_trouble(now);
             let wait = match self.session.poll_timeout() {
                 Some(at) => at.since(now).min(WAIT_MAX),
                 None => WAIT_MAX,
             };
-            if let Arrived::Datagrams(_) =
-                self.socket.receive(&mut self.batch, Some(wait.into()))?
-            {
+            let socket = self.sockets.current();
+            if let Arrived::Datagrams(_) = socket.receive(&mut self.batch, Some(wait.into()))? {
                 self.take_datagrams();
             }
         }
@@ -162,14 +177,14 @@ impl<'a> Receiver<'a> {
                 tracing::info!("the server was restarted; the load goes on");
             }
             Event::ImageChanged { .. } => {
-                let server = self.server.unwrap_or_else(|| self.socket.group_addr());
+                let server = self.server.unwrap_or_else(|| self.sockets.current().group_addr());
                 self.end(now, Err(ClientError::ImageChanged { server }));
             }
             Event::Refused(error) => self.end(now, Err(error.into())),
             Event::GaveUp(seen) => {
                 let span = self.session.config().give_up_after.unwrap_or_default();
-                let silence =
-                    Silence::new(seen, span.into(), &self.session, self.socket, self.server);
+                let socket = self.sockets.current();
+                let silence = Silence::new(seen, span.into(), &self.session, socket, self.server);
                 self.end(now, Err(ClientError::GaveUp(Box::new(silence))));
             }
             Event::Left => {}
@@ -251,20 +266,69 @@ impl<'a> Receiver<'a> {
             && now.since(self.last_datagram) >= span
         {
             self.last_datagram = now;
-            if let Err(error) = self.socket.rejoin() {
+            if let Err(error) = self.sockets.current().rejoin() {
                 tracing::warn!("{error}");
             }
         }
-        let is_busy = self.session.chunks_complete() > self.session.chunks_done();
-        let is_over = self.work.is_none();
+        let (is_busy, is_over) = (self.is_busy(), self.work.is_none());
         let since = self.session.last_progress().max(self.warned_at);
         if !is_busy && !is_over && now.since(since) >= WARN_AFTER {
             self.warned_at = now;
             let span = now.since(self.session.last_progress());
             let seen = self.session.seen();
-            let silence = Silence::new(seen, span.into(), &self.session, self.socket, self.server);
+            let socket = self.sockets.current();
+            let silence = Silence::new(seen, span.into(), &self.session, socket, self.server);
             tracing::warn!("{silence}");
         }
+    }
+}
+
+/// For the case that nothing comes: see [`Watch`].
+impl Receiver<'_> {
+    /// Chunks wait for the disk.
+    fn is_busy(&self) -> bool {
+        self.session.chunks_complete() > self.session.chunks_done()
+    }
+
+    fn look_for_trouble(&mut self, now: Instant) {
+        let moment = Moment {
+            blocks: self.session.counters().blocks,
+            has_joined: self.session.geometry().is_some(),
+            is_busy: self.is_busy() || self.work.is_none(),
+        };
+        let group = self.sockets.current().group_addr();
+        let Some(watch) = &mut self.watch else { return };
+        let Some((seen, outcome)) = watch.look(now, moment, group) else { return };
+        let (what, span) = (in_words(seen.what), seen.silent.as_secs());
+        let trouble = format!("{what} for {span} s on {group}");
+        let server = watch.host().server();
+        match outcome {
+            Outcome::Told => say(format_args!("frisbee-client: {trouble}; {server} was told")),
+            Outcome::Stay => say(format_args!(
+                "frisbee-client: {trouble}; {server} was told, and names no other way"
+            )),
+            Outcome::Failed(error) => say(format_args!(
+                "frisbee-client: {trouble}; asking for unicast in its place failed: {error}"
+            )),
+            Outcome::GoTo(found) => self.go_to(now, &found, &seen, &trouble),
+        }
+    }
+
+    /// Leaves a group that brings nothing for a session of its own.
+    fn go_to(&mut self, now: Instant, found: &Found, seen: &Seen, trouble: &str) {
+        let to = found.group;
+        if let Err(error) = self.sockets.move_to(to) {
+            say(format_args!("frisbee-client: {trouble}; cannot go on by unicast: {error}"));
+            return;
+        }
+        say(format_args!("frisbee-client: {trouble}; going on by unicast from {to}"));
+        let socket = self.sockets.current();
+        let group = socket.group();
+        self.session.redirect(now, group.ip(), group.port(), socket.local_addr().ip());
+        self.server = None;
+        (self.last_datagram, self.warned_at) = (now, now);
+        let (what, silent, from) = (seen.what, seen.silent, seen.group);
+        self.status.add_fallback(Fallback { what, silent, from, to });
     }
 }
 

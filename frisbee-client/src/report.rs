@@ -100,7 +100,7 @@ fn json_of(args: &Args, report: &Report) -> serde_json::Value {
     let [compute, output] = report.busy;
     let mut object = json!({
         "event": "done",
-        "target": args.target,
+        "target": args.target(),
         "bytes_written": report.bytes_written,
         "seconds": report.time.as_secs_f64(),
         "busy_seconds": {
@@ -140,7 +140,7 @@ fn json_of(args: &Args, report: &Report) -> serde_json::Value {
 }
 
 fn print_text(args: &Args, report: &Report) {
-    let target = args.target.display();
+    let target = args.target().display();
     let millis = u64::try_from(report.time.as_millis()).unwrap_or(u64::MAX).max(1);
     let seconds = report.time.as_secs_f64();
     let rate = HumanBytes(report.bytes_written.saturating_mul(1000) / millis);

@@ -78,7 +78,9 @@ impl Drop for Show {
 /// Which tenths have been printed.
 #[derive(Debug, Default)]
 struct Steps {
+    found: bool,
     joined: bool,
+    fallbacks: usize,
     tenths: u32,
 }
 
@@ -102,6 +104,33 @@ impl Steps {
 
     fn json(&mut self, status: &Status) -> String {
         let mut lines = String::new();
+        if let Some(found) = status.found().filter(|_| !self.found) {
+            self.found = true;
+            let object = json!({
+                "event": "found",
+                "server": found.host,
+                "image": found.image,
+                "group": found.group.ip(),
+                "port": found.group.port(),
+                "method": found.methods.to_string(),
+                "image_bytes": found.bytes,
+                "seconds": status.elapsed().as_secs_f64(),
+            });
+            lines += &format!("{object}\n");
+        }
+        for fallback in status.fallbacks_after(self.fallbacks) {
+            self.fallbacks += 1;
+            let object = json!({
+                "event": "fallback",
+                "reason": fallback.what,
+                "silent_seconds": fallback.silent.as_secs_f64(),
+                "from": fallback.from.to_string(),
+                "to": fallback.to.to_string(),
+                "method": "unicast",
+                "seconds": status.elapsed().as_secs_f64(),
+            });
+            lines += &format!("{object}\n");
+        }
         if let Some(joined) = status.joined().filter(|_| !self.joined) {
             self.joined = true;
             let object = json!({

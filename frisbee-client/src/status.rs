@@ -3,10 +3,12 @@
 //! What it owns: counters that the threads advance and a display reads at any time. What it never
 //! does: print.
 
+use crate::host::Found;
 use imagezip::progress::Progress;
+use rendezvous::frame::What;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the server said.
@@ -20,11 +22,26 @@ pub struct Joined {
     pub chunks: u32,
 }
 
+/// A session that brought nothing was left for another one.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// What was wrong with the old one.
+    pub what: What,
+    /// For how long nothing had come.
+    pub silent: Duration,
+    /// The old one.
+    pub from: SocketAddr,
+    /// The new one.
+    pub to: SocketAddr,
+}
+
 /// Shared by all threads of a load.
 #[derive(Debug)]
 pub struct Status {
     start: Instant,
+    found: OnceLock<Found>,
     joined: OnceLock<Joined>,
+    fallbacks: Mutex<Vec<Fallback>>,
     /// Chunks whose blocks are all there.
     pub received: AtomicU32,
     /// Chunks written.
@@ -49,7 +66,9 @@ impl Status {
     pub fn new() -> Self {
         Self {
             start: Instant::now(),
+            found: OnceLock::new(),
             joined: OnceLock::new(),
+            fallbacks: Mutex::default(),
             received: AtomicU32::new(0),
             done: AtomicU32::new(0),
             progress: Progress::new(),
@@ -57,6 +76,25 @@ impl Status {
             idle_waits: AtomicU32::new(0),
             touched: AtomicBool::new(false),
         }
+    }
+
+    /// What the image host said; `None` when it was not asked, or has not answered.
+    pub fn found(&self) -> Option<&Found> {
+        self.found.get()
+    }
+
+    pub(crate) fn set_found(&self, found: Found) {
+        let _ = self.found.set(found);
+    }
+
+    /// Every fallback so far, but for the first `known`.
+    pub fn fallbacks_after(&self, known: usize) -> Vec<Fallback> {
+        let all = self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(known..).unwrap_or_default().to_vec()
+    }
+
+    pub(crate) fn add_fallback(&self, fallback: Fallback) {
+        self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner).push(fallback);
     }
 
     /// What the server said; `None` before it answered.

@@ -209,6 +209,7 @@ pub(crate) fn client_session(data: &[u8]) {
             }
             4 => answer(&mut session, now, &mut given, input.byte() >= 64),
             5 => session.leave(now),
+            9 => session.redirect(now, group(), PORT, address(2).ip()),
             _ => {
                 let host = if input.byte() < 250 { 1 } else { 9 };
                 let (chunk, block) = (input.below(CHUNKS + 1), input.below(BLOCKS_PER_CHUNK + 1));

@@ -259,6 +259,13 @@ impl GroupSocket {
         self.waker.clone()
     }
 
+    /// The same socket, woken by the waker of another one that it takes the place of.
+    #[must_use]
+    pub fn with_waker(mut self, waker: Waker) -> Self {
+        self.waker = waker;
+        self
+    }
+
     /// Sends as much of a batch as goes without waiting, to the group or to one address. What did
     /// not go out stays in the batch: send it again, or clear it.
     ///

@@ -343,6 +343,71 @@ fn a_restarted_server_is_asked_again_at_once() {
 }
 
 #[test]
+fn a_redirected_client_goes_on_with_what_it_has() {
+    // 10.0.0.8 serves the same file to this client alone: the "group" is its own address.
+    let mut s = joined(64);
+    let asked = requested(&sent(&mut s, at(1)));
+    let (whole, begun) = (asked[0], asked[1]);
+    for b in 0..8 {
+        let _ = s.handle_datagram(at(2), address(1), &block(1, whole, b));
+    }
+    let _ = s.handle_datagram(at(2), address(1), &block(1, begun, 0));
+    s.chunk_done(at(3), whole);
+    events(&mut s);
+    s.redirect(at(10_000), address(8).ip(), PORT, address(2).ip());
+    let first = sent(&mut s, at(10_000));
+    let is_join = |d: &&Vec<u8>| matches!(wire::decode(d).unwrap().message, Message::Join2Request(b) if b.client_id == 7);
+    assert_eq!(first.iter().filter(is_join).count(), 1, "it joins at once");
+    // The old server counts no more, and the new one only when it has answered.
+    for host in [1, 8] {
+        let datagram = block(host, begun, 1);
+        let received = s.handle_datagram(at(10_001), address(host), &datagram);
+        assert_eq!(received, Received::Nothing, "{host}");
+    }
+    let reply_of = |host: u8, id| {
+        let mut datagram = reply(id, 9, geometry(), 7);
+        datagram[12..16].copy_from_slice(&[10, 0, 0, host]);
+        datagram
+    };
+    s.handle_datagram(at(10_002), address(8), &reply_of(8, [5; 16]));
+    assert_eq!(events(&mut s), [], "neither restarted nor another image");
+    let mut now = 10_002;
+    while s.chunks_done() < 10 {
+        now += 50;
+        for datagram in sent(&mut s, at(now)) {
+            let message = wire::decode(&datagram).unwrap().message;
+            let (chunk, wanted) = match message {
+                Message::Request { chunk, first, count } => (chunk, BlockSet::run(first, count)),
+                Message::PartialRequest { chunk, wanted, .. } => (chunk, wanted),
+                _ => continue,
+            };
+            assert_ne!(chunk, whole, "it is there already");
+            if chunk == begun {
+                assert!(!wanted.contains(0), "it is there already");
+            }
+            for b in (0..8).filter(|b| wanted.contains(*b)) {
+                let _ = s.handle_datagram(at(now), address(8), &block(8, chunk, b));
+            }
+        }
+        for event in events(&mut s) {
+            if let Event::ChunkComplete { chunk, .. } = event {
+                s.chunk_done(at(now), chunk);
+            }
+        }
+        assert!(now < 60_000, "{} of 10", s.chunks_done());
+    }
+    assert_eq!(s.counters().duplicate_blocks, 0);
+
+    let mut s = joined(64);
+    s.redirect(at(10_000), address(8).ip(), PORT, address(2).ip());
+    for millis in [10_001, 10_200] {
+        sent(&mut s, at(millis));
+        s.handle_datagram(at(millis), address(8), &reply_of(8, [6; 16]));
+    }
+    assert!(matches!(events(&mut s)[..], [Event::ImageChanged { .. }]));
+}
+
+#[test]
 fn giving_up_says_what_was_seen() {
     let give_up = |c: &mut client::Config| c.give_up_after = Some(Duration::from_secs(5));
     let mut s = client(give_up);

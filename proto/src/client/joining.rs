@@ -1,19 +1,48 @@
 //! What the replies to a join do, one's own and those overheard.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::asking::Asking;
 use super::event::Event;
 use super::marks::Marks;
+use super::report::ReportTimer;
 use super::session::{Load, Session};
 use crate::geometry::{BLOCK_SIZE, Geometry};
 use crate::time::Instant;
-use crate::wire::{Announcement, Join2};
+use crate::wire::{self, Announcement, Join2};
 
 /// Replies that describe another image before a client believes it.
 const DOUBTS_MAX: u32 = 2;
 
 impl Session {
+    /// The file is to be had from another group from now on, for example from its server's unicast
+    /// address. The caller's socket is there already; `local` is the address it sends from. The
+    /// session joins there, keeps all it has, and asks for the rest. A server there that sends
+    /// another file ends the session with [`Event::ImageChanged`].
+    pub fn redirect(&mut self, now: Instant, group: IpAddr, port: u16, local: IpAddr) {
+        if self.over {
+            return;
+        }
+        (self.config.group, self.config.port, self.config.local) = (group, port, local);
+        self.srcip = wire::source_ip_field(local);
+        // Blocks are taken from whoever answers, and from nobody until then.
+        self.server = None;
+        if let Some(announced) = &mut self.announced {
+            announced.server_run = None;
+        }
+        self.doubts = 0;
+        self.outbox.clear();
+        self.report = ReportTimer::default();
+        if let Some(load) = &mut self.load {
+            load.asking.forget(&mut load.marks);
+        }
+        (self.last_heard, self.last_progress) = (now, now);
+        self.join.stop();
+        if !self.finished {
+            self.join.start(now);
+        }
+    }
+
     /// A JOIN reply carries no id: it may answer another client's join, and says as much.
     pub(super) fn join_reply(&mut self, now: Instant, from: SocketAddr, blocks: u32) {
         let bytes = u64::from(blocks) * u64::from(BLOCK_SIZE);
@@ -88,7 +117,8 @@ impl Session {
         let restarted = old.server_run.is_some()
             && new.server_run.is_some()
             && old.server_run != new.server_run;
-        if restarted || self.server != Some(from) {
+        // After a redirection there is no server yet, and nothing it could have forgotten.
+        if restarted || self.server.is_some_and(|server| server != from) {
             load.asking.forget(&mut load.marks);
             self.events.push_back(Event::ServerRestarted);
         }

@@ -3,30 +3,46 @@
 //! What it owns: the table of routes, the limit on the rate of requests, headers that every answer
 //! carries, counting.
 
-use crate::access::Caller;
-use crate::backend::{Action, Backend};
+use crate::backend::Backend;
 use crate::config::Config;
+use crate::history::{self, History};
 use crate::limits::{Connections, Requests};
+use crate::metrics::HttpCounts;
 use crate::problem::Problem;
 use crate::server::Peer;
-use axum::extract::{Request, State};
+use crate::{data, events, images, metrics, orbit, page, parse, sessions};
+use axum::Router;
+use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::sync::watch;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// The longest path with its query.
+const URI_BYTES_MAX: usize = 4096;
+
+/// The description of the API.
+const OPENAPI: &str = include_str!("../assets/openapi.json");
 
 /// What all requests share.
 pub(crate) struct Shared<B> {
     pub(crate) backend: Arc<B>,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
-    requests: Requests,
+    pub(crate) http_counts: HttpCounts,
+    pub(crate) history: History,
+    pub(crate) event_readers: Arc<Semaphore>,
     /// True once the server ends: streams that would never end by themselves stop then.
     pub(crate) ended: watch::Sender<bool>,
+    requests: Requests,
+    /// Held by the listener that takes samples for all.
+    sampling: Mutex<()>,
 }
 
 impl<B: Backend> Shared<B> {
@@ -34,8 +50,12 @@ impl<B: Backend> Shared<B> {
         Self {
             backend,
             connections: Arc::default(),
-            requests: Requests::new(&config, Instant::now()),
+            http_counts: HttpCounts::default(),
+            history: History::default(),
+            event_readers: Arc::new(Semaphore::new(config.event_readers_max)),
             ended: watch::Sender::new(false),
+            requests: Requests::new(&config, Instant::now()),
+            sampling: Mutex::new(()),
             config,
         }
     }
@@ -44,27 +64,63 @@ impl<B: Backend> Shared<B> {
     pub(crate) fn end(&self) {
         self.ended.send_replace(true);
     }
+
+    /// Takes samples of the sessions until it is dropped.
+    pub(crate) async fn sample(&self) {
+        let _turn = self.sampling.lock().await;
+        let mut ticks = interval(history::INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.history.sample(now.as_secs(), &self.backend.sessions());
+        }
+    }
+}
+
+/// Each path and what answers there.
+fn table<B: Backend>() -> Vec<(&'static str, MethodRouter<Arc<Shared<B>>>)> {
+    let one_image = get(images::details::<B>).put(images::upload::<B>).delete(images::delete::<B>);
+    vec![
+        ("/", get(page::index)),
+        ("/assets/{name}", get(page::asset)),
+        ("/metrics", get(metrics::metrics::<B>)),
+        ("/frisbee/getAddress", get(orbit::get_address::<B>)),
+        ("/frisbee/checkImage", get(orbit::check_image::<B>)),
+        ("/frisbee/status", get(orbit::status::<B>)),
+        ("/frisbee/stop", get(orbit::stop::<B>)),
+        ("/api/v1/openapi.json", get(openapi)),
+        ("/api/v1/host", get(sessions::host::<B>)),
+        ("/api/v1/images", get(images::list::<B>)),
+        ("/api/v1/images/{*name}", one_image),
+        ("/api/v1/data/{*name}", get(data::download::<B>)),
+        ("/api/v1/uploads", get(sessions::uploads::<B>)),
+        ("/api/v1/sessions", get(sessions::list::<B>).post(sessions::start::<B>)),
+        ("/api/v1/sessions/{id}", get(sessions::one::<B>).delete(sessions::stop::<B>)),
+        ("/api/v1/sessions/{id}/clients", get(sessions::clients::<B>)),
+        ("/api/v1/sessions/{id}/history", get(sessions::history::<B>)),
+        ("/api/v1/events", get(events::events::<B>)),
+    ]
 }
 
 /// All routes.
 pub(crate) fn router<B: Backend>(shared: Arc<Shared<B>>) -> Router {
-    Router::new()
-        .route("/api/v1/host", get(host::<B>))
+    let routes = table::<B>();
+    let add = |router: Router<_>, (path, methods)| router.route(path, methods);
+    routes
+        .into_iter()
+        .fold(Router::new(), add)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&shared), common::<B>))
         .with_state(shared)
 }
 
-async fn host<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
-    caller: Caller,
-) -> Result<Response, Problem> {
-    shared.check(&caller, Action::Look, None)?;
-    Ok(Json(shared.backend.host()).into_response())
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
-async fn nothing_here() -> Problem {
+pub(crate) async fn nothing_here() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "no_such_path",
@@ -80,26 +136,81 @@ async fn wrong_method() -> Problem {
     )
 }
 
-/// Limits the rate; adds the headers that every answer has.
+/// Limits the rate; counts; adds the headers that every answer has.
 async fn common<B: Backend>(
     State(shared): State<Arc<Shared<B>>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<Peer>().copied();
-    let taken = peer.map_or(Ok(()), |Peer(peer)| shared.requests.take(peer, Instant::now()));
-    let mut response = match taken {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = match admit(&shared, &request) {
         Ok(()) => next.run(request).await,
-        Err(wait) => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "too many requests from this address; wait as long as Retry-After says",
-        )
-        .retry_after(wait)
-        .into_response(),
+        Err(problem) => problem.into_response(),
     };
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    shared.http_counts.count(route, response.status());
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+fn admit<B: Backend>(shared: &Shared<B>, request: &Request) -> Result<(), Problem> {
+    let peer = request.extensions().get::<Peer>().copied();
+    let taken = peer.map_or(Ok(()), |Peer(peer)| shared.requests.take(peer, Instant::now()));
+    taken.map_err(|wait| {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let detail = "too many requests from this address; wait as long as Retry-After says";
+        Problem::new(status, "too_many_requests", detail).retry_after(wait)
+    })?;
+    let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    if uri_bytes > URI_BYTES_MAX {
+        let status = StatusCode::URI_TOO_LONG;
+        let detail = format!("the path and its query are longer than {URI_BYTES_MAX} bytes");
+        return Err(Problem::new(status, "uri_too_long", detail));
+    }
+    Ok(())
+}
+
+/// The name of an image, at the end of a path.
+pub(crate) struct ImageName(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ImageName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = path.map_err(|_| {
+            Problem::invalid("the name of the image is not UTF-8 with percent signs")
+        })?;
+        parse::image_name(&name).map_err(|error| Problem::invalid(error.to_string()))?;
+        Ok(Self(name))
+    }
+}
+
+/// The id of a session, in a path. Any text will do: what is no id is not found.
+pub(crate) struct SessionId(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(id) = path.map_err(|_| Problem::invalid("the id of the session is not UTF-8"))?;
+        Ok(Self(id))
+    }
+}
+
+/// What a query says.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        let axum::extract::Query(value) =
+            query.map_err(|error| Problem::invalid(error.body_text()))?;
+        Ok(Self(value))
+    }
 }

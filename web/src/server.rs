@@ -75,9 +75,11 @@ impl<B: Backend> Server<B> {
         let (ending, ended) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
+        let mut sampling = pin!(self.shared.sample());
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
+                () = &mut sampling => {}
 
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {

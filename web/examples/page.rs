@@ -2,7 +2,7 @@
 //! `cargo run -p web --example page [-- empty|late|long]`, then open the address that it prints.
 
 #[path = "../tests/http/fake.rs"]
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "shared with the tests")]
+#[allow(dead_code, reason = "shared with the tests")]
 mod fake;
 
 use std::sync::Arc;

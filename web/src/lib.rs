@@ -7,6 +7,13 @@
 //!
 //! Start with [`Server`].
 
+#[cfg(test)]
+extern crate self as web;
+#[cfg(test)]
+#[path = "../tests/http/fake.rs"]
+#[allow(dead_code, reason = "shared with the tests over sockets")]
+mod fake;
+
 mod access;
 pub mod api;
 mod backend;

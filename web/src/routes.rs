@@ -214,3 +214,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         Ok(Self(value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_openapi_document_has_all_paths() {
+        let served: BTreeSet<_> =
+            table::<Fake>().iter().map(|(path, _)| path.replace("{*", "{")).collect();
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let documented: BTreeSet<_> =
+            document["paths"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(served, documented);
+    }
+}

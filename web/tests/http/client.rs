@@ -12,21 +12,24 @@ use tokio::time::timeout;
 use web::{Backend, Config, Server};
 
 /// No single answer takes so long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on loopback, until it is dropped.
-pub struct Running {
-    pub address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    pub async fn start<B: Backend>(backend: Arc<B>, config: Config) -> Self {
+    pub(crate) async fn start<B: Backend>(backend: Arc<B>, config: Config) -> Self {
         Self::start_with(Server::new(backend, config), None).await
     }
 
-    pub async fn start_with<B: Backend>(server: Server<B>, tls: Option<Arc<web::Tls>>) -> Self {
+    pub(crate) async fn start_with<B: Backend>(
+        server: Server<B>,
+        tls: Option<Arc<web::Tls>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, told) = oneshot::channel::<()>();
@@ -42,16 +45,16 @@ impl Running {
     }
 
     /// Tells it to end, and waits for the end.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.shutdown.take());
         timeout(PATIENCE, &mut self.task).await.expect("it ends in time").unwrap();
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], b"").await
     }
 
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         method: &str,
         path: &str,
@@ -67,7 +70,7 @@ impl Running {
     }
 }
 
-pub fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> String {
+pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
     if length > 0 {
         text.push_str(&format!("Content-Length: {length}\r\n"));
@@ -78,21 +81,21 @@ pub fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -
     text + "\r\n"
 }
 
-pub struct Answer {
-    pub status: u16,
-    pub headers: HashMap<String, String>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
+    pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         // A reset after the answer is as good as an end.
         let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an answer in time");
         Self::parse(&bytes)
     }
 
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let split = bytes.windows(4).position(|window| window == b"\r\n\r\n");
         let split = split.unwrap_or_else(|| {
             panic!("no answer of HTTP: {:?}", String::from_utf8_lossy(bytes));
@@ -112,24 +115,26 @@ impl Answer {
         Self { status, headers, body }
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
     /// Asserts that this is a problem of RFC 9457, and returns its code.
-    pub fn problem(&self) -> String {
+    pub(crate) fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text());
         let json = self.json();
         assert_eq!(json["status"], self.status);
-        assert!(json["title"].is_string() && json["detail"].as_str().is_some_and(|d| !d.is_empty()));
+        assert!(
+            json["title"].is_string() && json["detail"].as_str().is_some_and(|d| !d.is_empty())
+        );
         json["code"].as_str().unwrap().to_owned()
     }
 }

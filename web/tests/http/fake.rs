@@ -12,9 +12,9 @@ use web::api::{self, ClientState, Event, Stage, Trouble};
 use web::{Access, Action, Backend, Content, Error, SessionStart, Upload, UploadRequest};
 
 /// With this token everything is allowed; without one, looking and getting.
-pub const TOKEN: &str = "open-sesame";
+pub(crate) const TOKEN: &str = "open-sesame";
 /// Uploads larger than this are too big.
-pub const UPLOAD_BYTES_MAX: u64 = 8 << 20;
+pub(crate) const UPLOAD_BYTES_MAX: u64 = 8 << 20;
 /// Size and chunks of the image of a moving session.
 const CHUNKS: u32 = 2048;
 /// How long the fastest of the moving clients takes.
@@ -22,14 +22,14 @@ const FASTEST_SECS: f64 = 40.0;
 
 type Images = BTreeMap<String, Bytes>;
 
-pub struct Fake {
+pub(crate) struct Fake {
     images: Arc<Mutex<Images>>,
     sessions: Mutex<Vec<Running>>,
     events: broadcast::Sender<Arc<Event>>,
     started: Instant,
     sessions_started: AtomicU64,
     uploads_abandoned: Arc<AtomicU64>,
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -61,7 +61,7 @@ fn now_secs() -> u64 {
 }
 
 impl Fake {
-    pub fn with_images(names: &[&str]) -> Self {
+    pub(crate) fn with_images(names: &[&str]) -> Self {
         let fake = Self::default();
         for name in names {
             fake.images().insert((*name).into(), content(name));
@@ -70,7 +70,7 @@ impl Fake {
     }
 
     /// Adds a session with so many clients.
-    pub fn add_session(&self, image: &str, clients: usize, ahead: f64) -> String {
+    pub(crate) fn add_session(&self, image: &str, clients: usize, ahead: f64) -> String {
         let number = self.sessions_started.fetch_add(1, Ordering::Relaxed) + 1;
         let id = format!("s{number}");
         let running = Running {
@@ -84,20 +84,20 @@ impl Fake {
         id
     }
 
-    pub fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: Event) {
         // Without readers nobody is told.
         let _ = self.events.send(Arc::new(event));
     }
 
-    pub fn event_readers(&self) -> usize {
+    pub(crate) fn event_readers(&self) -> usize {
         self.events.receiver_count()
     }
 
-    pub fn images(&self) -> MutexGuard<'_, Images> {
+    pub(crate) fn images(&self) -> MutexGuard<'_, Images> {
         self.images.lock().unwrap()
     }
 
-    pub fn abandoned(&self) -> u64 {
+    pub(crate) fn abandoned(&self) -> u64 {
         self.uploads_abandoned.load(Ordering::SeqCst)
     }
 
@@ -149,7 +149,7 @@ impl Fake {
 }
 
 /// The content of an image: a function of its name.
-pub fn content(name: &str) -> Bytes {
+pub(crate) fn content(name: &str) -> Bytes {
     name.bytes().cycle().take(100_000 + name.len()).collect()
 }
 
@@ -219,7 +219,7 @@ fn client(index: usize, secs: f64, ahead: f64) -> api::Client {
     }
 }
 
-pub struct FakeUpload {
+pub(crate) struct FakeUpload {
     name: String,
     bytes: Vec<u8>,
     images: Arc<Mutex<Images>>,
@@ -266,7 +266,7 @@ impl Upload for FakeUpload {
     async fn abandon(self, _: &str) {}
 }
 
-pub struct FakeContent(Bytes);
+pub(crate) struct FakeContent(Bytes);
 
 impl Content for FakeContent {
     fn bytes(&self) -> u64 {
@@ -370,6 +370,10 @@ impl Backend for Fake {
     }
 
     async fn open(&self, name: &str) -> Result<FakeContent, Error> {
+        if name == "far.ndz" {
+            let reason = "it is being fetched from the parent".into();
+            return Err(Error::TryAgain { reason, after_secs: 5 });
+        }
         let found = self.images().get(name).cloned();
         found.map(FakeContent).ok_or_else(|| Error::NoSuchImage(name.into()))
     }
@@ -398,10 +402,6 @@ impl Backend for Fake {
     }
 
     async fn start_session(&self, image: &str, _: IpAddr) -> Result<SessionStart, Error> {
-        if image == "far.ndz" {
-            let reason = "it is being fetched from the parent".into();
-            return Err(Error::TryAgain { reason, after_secs: 5 });
-        }
         self.open(image).await?;
         let find = || self.sessions().into_iter().find(|session| session.image == image);
         if let Some(session) = find() {

@@ -1,70 +1,132 @@
-//! One connection: whether it does anything.
+//! One connection: whether it still does anything.
 //!
-//! What it owns: the count of requests under way, and the time a peer may take to read what was
-//! written for it.
+//! What it owns: the requests of a connection that are under way, when it last made progress, and
+//! so the moment at which it is not worth keeping. What it never does: look at what is sent.
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-/// Requests of a connection that are under way: from their headers to the end of the answer.
+/// Writes up to this size are no progress: HTTP/2 answers pings and settings with such.
+const SMALL_WRITE_BYTES: usize = 64;
+
+/// An answer whose last part is still on its way to a slow reader may take so many times the
+/// time-out for requests.
+const SLOW_END_FACTOR: u32 = 10;
+
+/// What a connection is doing.
 #[derive(Clone, Debug)]
 pub(crate) struct Activity {
-    under_way: watch::Sender<usize>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Requests from their headers to the end of their answer.
+    requests: usize,
+    /// ... of them those whose answer is being sent.
+    answers: usize,
+    /// When the last request ended; at first, when the connection began.
+    ended: Instant,
+    /// When something was last taken from an answer, or written.
+    progress: Instant,
+}
+
+impl State {
+    /// When this connection is not worth keeping any more, if nothing changes.
+    fn deadline(&self, request: Duration, body: Duration) -> Option<Instant> {
+        if self.requests == 0 {
+            let silent = self.ended.max(self.progress) + request;
+            return Some(silent.min(self.ended + request * SLOW_END_FACTOR));
+        }
+        // While only the host works, the host decides how long.
+        (self.answers > 0).then(|| self.progress + body)
+    }
 }
 
 /// A request that is under way until this is dropped.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
-    count: watch::Sender<usize>,
+    state: watch::Sender<State>,
+    is_answering: bool,
 }
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        Self { under_way: watch::Sender::new(0) }
+        let now = Instant::now();
+        let state = State { requests: 0, answers: 0, ended: now, progress: now };
+        Self { state: watch::Sender::new(state) }
     }
 
     pub(crate) fn begin(&self) -> UnderWay {
-        self.under_way.send_modify(|count| *count += 1);
-        UnderWay { count: self.under_way.clone() }
+        self.state.send_modify(|state| state.requests += 1);
+        UnderWay { state: self.state.clone(), is_answering: false }
     }
 
-    /// Is done when no request was under way for so long.
-    pub(crate) fn silent_for(&self, time: Duration) -> impl Future<Output = ()> + use<> {
-        let mut count = self.under_way.subscribe();
-        async move {
-            loop {
-                // An error means that the connection has gone, and this with it.
-                if count.wait_for(|count| *count == 0).await.is_err() {
-                    return;
-                }
-                tokio::select! {
-                    () = sleep(time) => return,
-                    changed = count.changed() => if changed.is_err() { return },
-                }
+    fn wrote(&self, bytes: usize) {
+        if bytes > SMALL_WRITE_BYTES {
+            progress(&self.state);
+        }
+    }
+
+    /// Is done when there was no request for the time `request`, or an answer has not moved for the
+    /// time `body`.
+    pub(crate) async fn idle(&self, request: Duration, body: Duration) {
+        let mut changes = self.state.subscribe();
+        loop {
+            let deadline = changes.borrow_and_update().deadline(request, body);
+            let Some(deadline) = deadline else {
+                // Cannot fail: `self` holds the other end.
+                let _ = changes.changed().await;
+                continue;
+            };
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(deadline) => {}
+                _ = changes.changed() => {}
             }
         }
     }
 }
 
+/// Notes progress. Nobody is woken: it only moves a deadline away.
+fn progress(state: &watch::Sender<State>) {
+    state.send_if_modified(|state| {
+        state.progress = Instant::now();
+        false
+    });
+}
+
 impl UnderWay {
-    /// Holds on until `body` has been sent.
-    pub(crate) fn hold(self, body: Body) -> HeldBody {
-        HeldBody { body, _under_way: self }
+    /// The answer is `body`; holds on until it has been sent.
+    pub(crate) fn answer(mut self, body: Body) -> HeldBody {
+        self.is_answering = true;
+        self.state.send_modify(|state| {
+            state.answers += 1;
+            state.progress = Instant::now();
+        });
+        HeldBody { body, under_way: self }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.count.send_modify(|count| *count = count.saturating_sub(1));
+        self.state.send_modify(|state| {
+            state.requests = state.requests.saturating_sub(1);
+            if self.is_answering {
+                state.answers = state.answers.saturating_sub(1);
+            }
+            state.ended = Instant::now();
+        });
     }
 }
 
@@ -72,7 +134,7 @@ impl Drop for UnderWay {
 #[derive(Debug)]
 pub(crate) struct HeldBody {
     body: Body,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 }
 
 impl http_body::Body for HeldBody {
@@ -83,7 +145,11 @@ impl http_body::Body for HeldBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            progress(&self.under_way.state);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -95,41 +161,27 @@ impl http_body::Body for HeldBody {
     }
 }
 
-/// A stream that fails when its peer reads nothing for so long although there is something to read.
+/// A stream that notes what is written to it.
 #[derive(Debug)]
-pub(crate) struct StallTimeout<S> {
+pub(crate) struct Noted<S> {
     stream: S,
-    time: Duration,
-    deadline: Pin<Box<Sleep>>,
-    is_stalled: bool,
+    activity: Activity,
 }
 
-impl<S> StallTimeout<S> {
-    pub(crate) fn new(stream: S, time: Duration) -> Self {
-        Self { stream, time, deadline: Box::pin(sleep(time)), is_stalled: false }
+impl<S> Noted<S> {
+    pub(crate) fn new(stream: S, activity: Activity) -> Self {
+        Self { stream, activity }
     }
 
-    fn watch<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.is_stalled = false;
-            return written;
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.activity.wrote(*bytes);
         }
-        if !self.is_stalled {
-            self.is_stalled = true;
-            self.deadline.set(sleep_until(Instant::now() + self.time));
-        }
-        match self.deadline.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
+        written
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -139,14 +191,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(context, written)
+        self.note(written)
     }
 
     fn poll_write_vectored(
@@ -155,7 +207,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.watch(context, written)
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -163,7 +215,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A socket has nothing to flush; what could stall is writing.
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

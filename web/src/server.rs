@@ -3,11 +3,12 @@
 //! What it owns: sockets, TLS handshakes, how long a connection may be silent, and the end. A
 //! connection that has no request under way for [`Config::request_timeout`] is closed, whatever it
 //! sends meanwhile: so half-open connections, headers that trickle in, and connections kept alive
-//! for nothing all cost the same, and little.
+//! for nothing all cost the same, and little. One whose answer does not move for
+//! [`Config::body_idle_timeout`] is closed, too.
 
 use crate::backend::Backend;
 use crate::config::Config;
-use crate::connection::{Activity, StallTimeout};
+use crate::connection::{Activity, Noted};
 use crate::limits::{ConnectionPermit, Connections};
 use crate::routes::{self, Shared};
 use crate::tls::Tls;
@@ -134,13 +135,14 @@ impl<B: Backend> Server<B> {
         // Small answers should not wait for an acknowledgement; without it they are only late.
         let _ = stream.set_nodelay(true);
         let config = &self.shared.config;
-        let stream = StallTimeout::new(stream, config.body_idle_timeout);
+        let activity = Activity::new();
+        let stream = Noted::new(stream, activity.clone());
         match tls {
-            None => self.http(stream, peer, ended).await,
+            None => self.http(stream, peer, activity, ended).await,
             Some(tls) => {
                 let handshake = tls.acceptor().accept(stream);
                 match timeout(config.request_timeout, handshake).await {
-                    Ok(Ok(stream)) => self.http(stream, peer, ended).await,
+                    Ok(Ok(stream)) => self.http(stream, peer, activity, ended).await,
                     Ok(Err(error)) => tracing::debug!("{peer}: TLS handshake failed: {error}"),
                     Err(_) => tracing::debug!("{peer}: TLS handshake timed out"),
                 }
@@ -148,12 +150,16 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    async fn http<S>(&self, stream: S, peer: SocketAddr, mut ended: watch::Receiver<bool>)
-    where
+    async fn http<S>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        activity: Activity,
+        mut ended: watch::Receiver<bool>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let config = &self.shared.config;
-        let activity = Activity::new();
         let service = {
             let router = self.router.clone();
             let activity = activity.clone();
@@ -162,13 +168,13 @@ impl<B: Backend> Server<B> {
                 let under_way = activity.begin();
                 request.extensions_mut().insert(peer);
                 let answer = router.clone().oneshot(request.map(axum::body::Body::new));
-                async move { answer.await.map(|response| response.map(|body| under_way.hold(body))) }
+                async move { answer.await.map(|response| response.map(|body| under_way.answer(body))) }
             })
         };
         let builder = builder(config);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        let mut silent = pin!(activity.silent_for(config.request_timeout));
+        let mut idle = pin!(activity.idle(config.request_timeout, config.body_idle_timeout));
         let mut is_ending = false;
         loop {
             tokio::select! {
@@ -178,7 +184,7 @@ impl<B: Backend> Server<B> {
                     }
                     return;
                 }
-                () = &mut silent => return,
+                () = &mut idle => return,
                 _ = ended.wait_for(|ended| *ended), if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();

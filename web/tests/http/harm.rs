@@ -217,3 +217,67 @@ async fn requests_under_way_finish_when_the_server_ends() {
     assert_eq!(Answer::read(&mut stream).await.status, 201);
     ending.await.unwrap();
 }
+
+/// The largest image that the fake takes: more than sockets hold.
+const LARGE_BYTES: usize = 8 << 20;
+
+async fn server_with_large_image() -> Running {
+    let fake = Fake::default();
+    fake.images().insert("large.ndz".into(), vec![1; LARGE_BYTES].into());
+    Running::start(Arc::new(fake), short()).await
+}
+
+async fn connections(server: &Running) -> String {
+    let metrics = server.get("/metrics").await;
+    let line = metrics.text().lines().find(|line| line.starts_with("frisbee_http_connections "));
+    line.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything_and_one_that_stops_is_dropped() {
+    let server = server_with_large_image().await;
+    let request = head("GET", "/api/v1/data/large.ndz", &[], 0);
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(request.as_bytes()).await.unwrap();
+    let mut stopped = TcpStream::connect(server.address).await.unwrap();
+    stopped.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; 256 << 10];
+    // Several times the time-outs, but never a pause as long as one of them.
+    loop {
+        sleep(SHORT / 8).await;
+        match slow.read(&mut piece).await.unwrap() {
+            0 => break,
+            length => bytes.extend_from_slice(&piece[..length]),
+        }
+    }
+    assert_eq!(Answer::parse(&bytes).body.len(), LARGE_BYTES);
+    let gone = async {
+        while connections(&server).await != "frisbee_http_connections 1" {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("the other is dropped");
+    assert!(end(stopped).await.len() < LARGE_BYTES);
+}
+
+#[tokio::test]
+async fn an_http2_peer_that_never_opens_its_window_is_dropped() {
+    let server = server_with_large_image().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS: initial window 0.
+    bytes.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    // HEADERS of stream 1, complete: GET, http, path, authority.
+    let path = b"/api/v1/data/large.ndz";
+    let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    block.extend_from_slice(path);
+    block.extend_from_slice(&[0x01, 1, b'x']);
+    bytes.extend_from_slice(&[0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    bytes.extend_from_slice(&block);
+    stream.write_all(&bytes).await.unwrap();
+    let answer = end(stream).await;
+    // HEADERS of the answer came; then nothing moved.
+    let has_headers = answer.windows(5).any(|window| window[0] == 1 && window[1..] == [4, 0, 0, 0]);
+    assert!(has_headers && answer.len() < 4096, "{} bytes", answer.len());
+}

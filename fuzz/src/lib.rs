@@ -4,6 +4,7 @@
 //! bytes are: no panic, no endless loop, and what a target asserts. Run by libFuzzer
 //! (`fuzz_targets/any.rs`) and, for a short while, by the smoke test. README.md says how to add one.
 
+mod http;
 mod lvm;
 pub mod mutate;
 mod network;
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "exfat", run: targets::pages, seeds: pages::exfat },
     Target { name: "f2fs", run: targets::pages, seeds: pages::f2fs },
     Target { name: "hfsplus", run: targets::pages, seeds: pages::hfsplus },
+    Target { name: "http_request", run: http::request, seeds: http::requests },
     Target { name: "jfs", run: targets::pages, seeds: pages::jfs },
     Target { name: "nilfs2", run: targets::pages, seeds: pages::nilfs2 },
     Target { name: "ntfs", run: targets::pages, seeds: pages::ntfs },

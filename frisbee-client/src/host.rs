@@ -19,6 +19,10 @@ const INTERVAL_DEFAULT: u64 = 10;
 /// With `-B`, a host that cannot be reached is asked for so long.
 const UNREACHABLE_MAX: Duration = Duration::from_secs(300);
 
+/// A host that is there but hangs up or says nothing is asked for so long; it may have hundreds of
+/// clients that start at once.
+const UNANSWERED_MAX: Duration = Duration::from_secs(120);
+
 /// A host that is to hear of trouble, or to name another session, is waited for so long.
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -63,6 +67,7 @@ impl Host {
                 interval: Duration::from_secs(interval),
                 busy: args.timeout.map(Duration::from_secs),
                 unreachable,
+                unanswered: UNANSWERED_MAX,
             },
             limits: Limits { stop, ..Limits::default() },
         })

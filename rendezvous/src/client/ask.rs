@@ -4,6 +4,7 @@ use super::{ClientError, Connection, Limits, Server};
 use crate::ImageId;
 use crate::frame::{Message, Trouble};
 use crate::record::{GetAnswer, GetReply, GetRequest, Kind, PutAnswer, PutReply, PutRequest};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// How often and how long to ask.
@@ -13,14 +14,21 @@ pub struct Patience {
     pub interval: Duration,
     /// While the host says "try again", for this long; none: for ever.
     pub busy: Option<Duration>,
-    /// While the host cannot be reached or does not answer, for this long.
+    /// While the host cannot be reached, for this long.
     pub unreachable: Duration,
+    /// While the host is there, but hangs up or says nothing, for this long: it may have more
+    /// clients than it can answer at once.
+    pub unanswered: Duration,
 }
 
 impl Patience {
     /// Asks once.
-    pub const NONE: Self =
-        Self { interval: Duration::ZERO, busy: Some(Duration::ZERO), unreachable: Duration::ZERO };
+    pub const NONE: Self = Self {
+        interval: Duration::ZERO,
+        busy: Some(Duration::ZERO),
+        unreachable: Duration::ZERO,
+        unanswered: Duration::ZERO,
+    };
 
     /// Asks until there is an answer that will not pass, or patience ends.
     pub(crate) fn ask<T>(
@@ -29,20 +37,40 @@ impl Patience {
         mut ask: impl FnMut() -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
         let start = Instant::now();
+        // Since when there was no answer at all; one that says "try again" is an answer.
+        let mut silent = None;
         loop {
             let error = match ask() {
                 Err(error) if error.may_pass() => error,
                 answer => return answer,
             };
-            let longest = if error.code().is_some() { self.busy } else { Some(self.unreachable) };
-            let ends = longest.is_some_and(|most| start.elapsed() + self.interval > most);
+            let (longest, since) = match error {
+                ClientError::Denied { .. } => {
+                    silent = None;
+                    (self.busy, start)
+                }
+                ClientError::Connect { .. } => {
+                    (Some(self.unreachable), *silent.get_or_insert_with(Instant::now))
+                }
+                _ => (Some(self.unanswered), *silent.get_or_insert_with(Instant::now)),
+            };
+            let ends = longest.is_some_and(|most| since.elapsed() + self.interval > most);
             if ends || longest == Some(Duration::ZERO) {
                 return Err(error);
             }
             tracing::warn!("{error}; asking again in {} s", self.interval.as_secs_f32());
-            limits.stop.wait(self.interval)?;
+            limits.stop.wait(spread(self.interval))?;
         }
     }
+}
+
+/// Three to five quarters of it: hundreds of clients that were sent away together shall not come
+/// back together.
+fn spread(interval: Duration) -> Duration {
+    // Each state is seeded at random.
+    let random = RandomState::new().build_hasher().finish() % 1024;
+    let part = u32::try_from(random).unwrap_or(0);
+    interval * 3 / 4 + interval / 2 * part / 1024
 }
 
 fn denied(server: &Server, image: &ImageId, code: crate::ErrorCode, more: &str) -> ClientError {

@@ -32,7 +32,7 @@ fn limits() -> Limits {
 /// Asks again at once.
 fn patient() -> Patience {
     let long = Duration::from_secs(60);
-    Patience { interval: Duration::ZERO, busy: None, unreachable: long }
+    Patience { interval: Duration::ZERO, busy: None, unreachable: long, unanswered: long }
 }
 
 fn says(reply: GetReply) -> crate::testing::Step {

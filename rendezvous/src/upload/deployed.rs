@@ -37,6 +37,7 @@ impl Deployed {
             interval: options.back_off * 4,
             busy: Some(options.patience),
             unreachable: Duration::ZERO,
+            unanswered: Duration::ZERO,
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let modified = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
@@ -134,6 +135,7 @@ impl Deployed {
             interval: self.options.back_off,
             busy: Some(self.options.patience),
             unreachable: self.options.patience,
+            unanswered: self.options.patience,
         };
         let answer = put(&self.server, &request, &patience, &self.options.limits);
         Ok(answer.map_err(lost)?.existing)

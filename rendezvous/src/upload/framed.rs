@@ -71,6 +71,7 @@ impl Framed {
             interval: options.back_off * 4,
             busy: Some(options.patience),
             unreachable: Duration::ZERO,
+            unanswered: Duration::ZERO,
         };
         let (link, start) =
             patience.ask(&options.limits, || Link::open(server, &upload, &options))?;

@@ -199,6 +199,14 @@ impl Client {
         }
     }
 
+    /// The session is redirected: here, to where it is.
+    pub(crate) fn redirect(&mut self, now: Instant) {
+        if let Kind::New(session) = &mut self.kind {
+            let Config { group, port, local, .. } = *session.config();
+            session.redirect(now, group, port, local);
+        }
+    }
+
     /// A chunk waits and the disk is free; takes the disk.
     pub fn disk_starts(&mut self) -> bool {
         let starts = self.alive && !self.disk_busy && !self.disk.is_empty();

@@ -38,6 +38,13 @@ impl World {
                     self.start_server();
                 }
             }
+            Action::Redirect(i) => {
+                let now = self.now;
+                if let Some(client) = self.clients.get_mut(i).filter(|client| client.alive) {
+                    client.redirect(now);
+                    self.pump_client(i);
+                }
+            }
             Action::Link(i, link) => {
                 if let Some(client) = self.clients.get_mut(i) {
                     client.link = link;

@@ -70,6 +70,7 @@ pub fn draw(seed: u64, trace: bool) -> Setup {
             faults(&mut r, u64::from(clients), mixed, &mut actions);
         }
     }
+    redirections(seed, u64::from(clients), &mut actions);
     let kind_at = Instant::ZERO + KIND_AT;
     actions.push((kind_at, Action::Kind));
     let slowest = hosts.iter().map(|h| h.disk_chunk_time).max().unwrap_or_default();
@@ -85,6 +86,19 @@ pub fn draw(seed: u64, trace: bool) -> Setup {
         actions,
         limit,
         trace,
+    }
+}
+
+/// Drawn by themselves, so that what else a seed means stays as it was.
+fn redirections(seed: u64, clients: u64, actions: &mut Vec<(Instant, Action)>) {
+    let mut r = Random::new(seed ^ 0xfa11);
+    if !r.chance(300_000) {
+        return;
+    }
+    for _ in 0..1 + r.below(6) {
+        let at = Instant::ZERO + Duration::from_micros(r.below(6_000_000));
+        let client = usize::try_from(r.below(clients)).unwrap_or(0);
+        actions.push((at, Action::Redirect(client)));
     }
 }
 

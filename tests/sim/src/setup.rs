@@ -16,6 +16,8 @@ pub enum Action {
     ServerStops,
     /// A server starts, knowing nothing.
     ServerStarts,
+    /// A client is told to join anew, as one that falls back to another group.
+    Redirect(usize),
     /// A client's connection changes.
     Link(usize, Link),
     /// A stranger asks for blocks at random, this many times.

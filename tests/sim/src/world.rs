@@ -437,7 +437,7 @@ impl World {
         }
     }
 
-    fn pump_client(&mut self, i: usize) {
+    pub(crate) fn pump_client(&mut self, i: usize) {
         let now = self.now;
         let image = Rc::clone(&self.image);
         let mut buffer = [0; CONTROL_LEN_MAX];

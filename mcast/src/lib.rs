@@ -18,6 +18,7 @@ pub mod counters;
 mod endpoint;
 pub mod error;
 pub mod group;
+pub mod igmp;
 pub mod interface;
 mod open;
 pub mod options;

@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "datagram", run: network::datagram, seeds: network::datagrams },
     Target { name: "exfat", run: targets::pages, seeds: pages::exfat },
     Target { name: "f2fs", run: targets::pages, seeds: pages::f2fs },
+    Target { name: "igmp", run: network::igmp, seeds: network::igmp_packets },
     Target { name: "hfsplus", run: targets::pages, seeds: pages::hfsplus },
     Target { name: "http_request", run: http::request, seeds: http::requests },
     Target { name: "jfs", run: targets::pages, seeds: pages::jfs },

@@ -4,6 +4,7 @@
 //! What it owns: how bytes become operations, and what must hold after each. The sessions have no
 //! clock and no socket, so an input always does the same.
 
+use mcast::igmp;
 use proto::block_set::BlockSet;
 use proto::client::{self, JoinKind, Received};
 use proto::geometry::Geometry;
@@ -54,6 +55,79 @@ pub(crate) fn datagram(data: &[u8]) {
     let Ok(len) = wire::encode(&first, &mut buffer) else { return };
     let again = wire::decode(&buffer[..len]).expect("what we encode decodes");
     assert_eq!(first, again, "encoding changes the message");
+}
+
+/// One IGMP packet: what parses must encode to something that parses to the same; and a querier
+/// must come to rest after it.
+pub(crate) fn igmp(data: &[u8]) {
+    let _ = igmp::Message::parse(data);
+    // With the sums made right, or nothing behind them would ever be reached.
+    let mut data = data.to_vec();
+    let header_len = data.first().map_or(0, |byte| usize::from(byte & 0xf) * 4);
+    for (range, sum_at) in [(0..header_len, 10), (header_len..data.len(), header_len + 2)] {
+        seal_internet(&mut data, range, sum_at);
+    }
+    let Ok(packet) = igmp::Packet::parse(&data) else { return };
+    let again = igmp::Packet::parse(&packet.encode()).expect("what we encode parses");
+    if data.len() <= igmp::packet::PACKET_LEN_MAX - 4 {
+        let version_2_and_3 = |message: &igmp::Message| match message {
+            igmp::Message::Query(query) => query.version != igmp::Version::V1,
+            _ => true,
+        };
+        if version_2_and_3(&packet.message) {
+            assert_eq!(packet, again, "encoding changes the message");
+        }
+    }
+    igmp::Heard::default().add(&packet);
+    let now = std::time::Instant::now();
+    let mut querier = igmp::Querier::new([10, 0, 0, 5].into(), igmp::Config::default(), now);
+    querier.handle_packet(now, &packet);
+    let polls = std::iter::from_fn(|| querier.poll_transmit(now)).take(100).count();
+    assert!(polls < 100, "the querier does not come to an end");
+    assert!(querier.poll_timeout() > now, "the querier does not rest");
+}
+
+/// Writes the internet checksum of a range to its place in it.
+fn seal_internet(data: &mut [u8], range: std::ops::Range<usize>, at: usize) {
+    let Some(place) = data.get_mut(at..at + 2) else { return };
+    place.fill(0);
+    let Some(part) = data.get(range) else { return };
+    let words = part
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or_default()));
+    let sum = words.fold(0u32, |sum, word| {
+        let sum = sum + word;
+        (sum & 0xffff) + (sum >> 16)
+    });
+    let sum = !u16::try_from(sum).unwrap_or(u16::MAX);
+    data[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// IGMP packets of each kind.
+pub(crate) fn igmp_packets() -> Vec<Vec<u8>> {
+    let group = [239, 192, 70, 83].into();
+    let seconds = std::time::Duration::from_secs;
+    let query = |version| {
+        let general = igmp::Query::general(version, seconds(10));
+        igmp::Message::Query(igmp::Query { interval: seconds(125), robustness: 2, ..general })
+    };
+    let record = |kind, sources: &[[u8; 4]]| {
+        let sources = sources.iter().copied().map(Into::into).collect();
+        igmp::GroupRecord { kind, group, sources }
+    };
+    let (join, leave) = (igmp::RecordKind::ToExclude, igmp::RecordKind::ToInclude);
+    let records = vec![record(join, &[]), record(leave, &[]), record(leave, &[[10, 0, 0, 1]])];
+    let messages = [
+        query(igmp::Version::V2),
+        query(igmp::Version::V3),
+        igmp::Message::ReportV1(group),
+        igmp::Message::ReportV2(group),
+        igmp::Message::Leave(group),
+        igmp::Message::ReportV3(records),
+    ];
+    let (source, destination) = ([10, 0, 0, 1].into(), igmp::packet::ALL_SYSTEMS);
+    let packet = |message| igmp::Packet { source, destination, message };
+    messages.map(|message| packet(message).encode()).to_vec()
 }
 
 /// Bytes that are used up as numbers.

@@ -159,6 +159,50 @@ impl Network {
         feed(self.switch.command("tc").args(["qdisc", "replace", "dev", &port]).args(tbf), "");
     }
 
+    /// Turns IGMP snooping on in the switch: it forwards a group only to members, and forgets one
+    /// that was not heard for `membership_ms`. As in real switches, it does so once it has heard a
+    /// querier, and counts on it for the rest of the test.
+    ///
+    /// # Panics
+    /// When `ip` fails.
+    pub fn snoop(&self, membership_ms: u32) {
+        // In hundredths of a second, and the other querier's in the same.
+        let membership = membership_ms / 10;
+        self.switch.ip_batch(&format!(
+            "link set br0 type bridge mcast_snooping 1 mcast_querier 0 mcast_igmp_version 2 \
+             mcast_membership_interval {membership} mcast_querier_interval 60000\n"
+        ));
+    }
+
+    /// The groups that the switch forwards to a node at the moment, as `bridge mdb` prints them.
+    ///
+    /// # Panics
+    /// When `bridge` fails.
+    pub fn memberships(&self, number: usize) -> Vec<String> {
+        let output = self.switch.command("bridge").args(["mdb", "show"]).output();
+        let output = output.unwrap_or_else(|error| panic!("bridge: {error}"));
+        assert!(output.status.success(), "{output:?}");
+        let (text, port) = (String::from_utf8_lossy(&output.stdout), format!("sw{number}"));
+        let after = |line: &str, word: &str| {
+            line.split_whitespace().skip_while(|w| *w != word).nth(1).map(str::to_owned)
+        };
+        let of_port = text.lines().filter(|line| after(line, "port").as_deref() == Some(&*port));
+        of_port.filter_map(|line| after(line, "grp")).collect()
+    }
+
+    /// Has a port of the switch forward no multicast that it knows no member for: what happens in
+    /// switches that prune from the start.
+    ///
+    /// # Panics
+    /// When `bridge` fails.
+    pub fn prune(&self, number: usize) {
+        let port = format!("sw{number}");
+        feed(
+            self.switch.command("bridge").args(["link", "set", "dev", &port, "mcast_flood", "off"]),
+            "",
+        );
+    }
+
     /// Pulls a node's cable out of the switch for this long, which is what the test is about.
     ///
     /// # Panics

@@ -12,6 +12,7 @@ mod fits;
 mod format;
 mod frisbee;
 mod frisbee_replay;
+mod igmp;
 mod large;
 mod lvm;
 mod mcast;

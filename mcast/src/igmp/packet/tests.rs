@@ -36,7 +36,7 @@ fn reports_of_version_3_tell_joins_and_leaves() {
         group: ip("239.192.70.83"),
         sources: Vec::new(),
     };
-    assert_eq!(records, [wanted.clone()]);
+    assert_eq!(records, std::slice::from_ref(&wanted));
     assert!(wanted.is_member() && !wanted.is_leave());
     let left = GroupRecord { kind: RecordKind::ToInclude, ..wanted.clone() };
     assert!(left.is_leave() && !left.is_member());

@@ -3,6 +3,7 @@
 use clap::Parser;
 use imagezip::cli::parse_bandwidth;
 use mcast::InterfaceSelector;
+use std::ffi::OsString;
 use std::net::IpAddr;
 
 /// What both say at the end of their help.
@@ -91,6 +92,15 @@ pub struct ServerArgs {
     pub json: bool,
 }
 
+/// The doctor's arguments when `doctor` is the first word of a program's command line, and `None`
+/// otherwise. A file of that name is still reached as `./doctor`. Ends the process as clap does when
+/// the arguments make no sense (status 2) or ask for help.
+pub fn asked<A: Parser>(program: &str, words: impl IntoIterator<Item = OsString>) -> Option<A> {
+    let mut words = words.into_iter().skip(1);
+    words.next().filter(|first| first == "doctor")?;
+    Some(A::parse_from(std::iter::once(OsString::from(format!("{program} doctor"))).chain(words)))
+}
+
 impl ClientArgs {
     /// The server's name or address, and its rendezvous port.
     pub(crate) fn host(&self) -> (String, u16) {
@@ -113,6 +123,18 @@ mod tests {
     fn the_commands_are_well_formed() {
         ClientArgs::command().debug_assert();
         ServerArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn only_the_first_word_asks_for_the_doctor() {
+        let asked = |line: &str| {
+            let words = line.split_whitespace().map(OsString::from);
+            asked::<ClientArgs>("frisbee-client", words).map(|args| args.server)
+        };
+        assert_eq!(asked("frisbee-client doctor -S images"), Some("images".to_owned()));
+        for line in ["frisbee-client", "frisbee-client ./doctor", "frisbee-client -T 5 doctor"] {
+            assert_eq!(asked(line), None, "{line}");
+        }
     }
 
     #[test]

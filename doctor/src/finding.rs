@@ -155,4 +155,25 @@ mod tests {
         );
         assert_eq!(object["findings"][2]["remedy"], "Mend it.");
     }
+
+    #[test]
+    fn every_code_is_explained() {
+        let explained = include_str!("../../docs/multicast.md");
+        let sources = [
+            include_str!("client/conclude.rs"),
+            include_str!("client/mod.rs"),
+            include_str!("server/mod.rs"),
+        ];
+        let mut codes = 0;
+        for call in sources.iter().flat_map(|source| source.split("findings.").skip(1)) {
+            let verb = ["ok(", "note(", "warn(", "fail("].iter().find_map(|v| call.strip_prefix(v));
+            // What follows is the code, unless it is a variable.
+            let code = verb.and_then(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+            if let Some(code) = code {
+                assert!(explained.contains(&format!("`{code}`")), "{code} is not explained");
+                codes += 1;
+            }
+        }
+        assert!(codes > 50, "only {codes} found");
+    }
 }

@@ -24,7 +24,7 @@ pub mod sender;
 pub mod server;
 mod tally;
 
-pub use args::{ClientArgs, ServerArgs};
+pub use args::{ClientArgs, ServerArgs, asked};
 pub use datagram::{DATAGRAM_LEN_MIN, TestDatagram};
 pub use finding::{Finding, Findings, Mark};
 pub use firewall::{Suspicion, Traffic, suspicions};

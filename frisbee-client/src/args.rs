@@ -202,10 +202,11 @@ Examples:
   frisbee-client -N boot.iso                  load any file
   frisbee-client --check-only /dev/sda        would it fit?
   frisbee-client -T 60 --json /dev/sda        for scripts: give up after 60 s without news
+  frisbee-client doctor --server HOST         does multicast get here? (a file of that name: ./doctor)
 
 If nothing arrives: is the server on the same group and port? Is it the right interface (-i)? Does
 a firewall drop UDP? Does the switch forward multicast (IGMP snooping needs a querier)? -T says
-what was seen.";
+what was seen; `frisbee-client doctor` finds out.";
 
 /// Memory used when `-M` is not given, at most.
 const MEMORY_DEFAULT_MAX: u64 = 512 << 20;

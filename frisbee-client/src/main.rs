@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 fn main() -> ExitCode {
+    if let Some(args) = doctor::asked("frisbee-client", std::env::args_os()) {
+        init_log(0);
+        return doctor::client::main(&args);
+    }
     let args = Args::parse();
     init_log(args.debug);
     let interrupt = match catch_signals("frisbee-client") {

@@ -4,6 +4,7 @@
 //! bytes are: no panic, no endless loop, and what a target asserts. Run by libFuzzer
 //! (`fuzz_targets/any.rs`) and, for a short while, by the smoke test. README.md says how to add one.
 
+mod doctor;
 mod http;
 mod lvm;
 pub mod mutate;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "btrfs", run: targets::pages, seeds: pages::btrfs },
     Target { name: "client_session", run: network::client_session, seeds: network::operations },
     Target { name: "datagram", run: network::datagram, seeds: network::datagrams },
+    Target { name: "doctor", run: doctor::target, seeds: doctor::seeds },
     Target { name: "exfat", run: targets::pages, seeds: pages::exfat },
     Target { name: "f2fs", run: targets::pages, seeds: pages::f2fs },
     Target { name: "igmp", run: network::igmp, seeds: network::igmp_packets },

@@ -5,10 +5,12 @@
 //! [`Evidence`].
 
 mod conclude;
+mod evidence;
 mod host;
 mod measure;
 
-pub use conclude::{Evidence, Measured, conclude};
+pub use conclude::conclude;
+pub use evidence::{Evidence, Measured};
 
 use crate::args::ClientArgs;
 use crate::facts::{Counts, igmp_device};
@@ -22,7 +24,6 @@ use mcast::{GroupAddress, Interface, InterfaceSelector, ProbeReceiver};
 use measure::{LATE_MAX, Place, duration, measure};
 use rendezvous::frame::{Test, TestStart};
 use serde_json::json;
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -149,7 +150,7 @@ fn test_multicast(
     args: &ClientArgs,
     host: &mut Host,
     test: Test,
-    mut start: TestStart,
+    start: TestStart,
     evidence: &mut Evidence,
 ) -> Result<(), Trouble> {
     let unusable = |error: &dyn std::fmt::Display| Trouble::Interface(sentence(&error.to_string()));
@@ -165,34 +166,10 @@ fn test_multicast(
     let mut places = vec![Place::new(chosen.name(), receiver)];
     places.extend(others(group, &chosen));
     let ear = Ear::open(&chosen).ok();
-    let (before, end) = (Counts::now(), began + Duration::from_secs(args.seconds.into()));
-    let (mut all, mut half_second): (Option<Vec<Stretch>>, u64) = (None, 0);
-    loop {
-        let takes = duration(&start, args.size);
-        let done = host.await_done(takes + LATE_MAX).map_err(broken)?;
-        let round = measure(&mut places, &start, began, takes, &done).map_err(broken)?;
-        half_second = measure::half_second(&start, takes);
-        all = Some(match all {
-            None => round,
-            Some(earlier) => {
-                earlier.iter().zip(&round).map(|(a, b)| a.and_then(b, half_second)).collect()
-            }
-        });
-        let left = end.saturating_duration_since(Instant::now()).as_secs();
-        let Some(seconds) = u32::try_from(left).ok().filter(|seconds| *seconds > 0) else { break };
-        let seconds = seconds.min(ROUND_SECONDS_MAX);
-        let again = Test { seconds, group: Some(start.group), port: Some(start.port), ..test };
-        match host.ask(&again) {
-            Ok(next) => start = next,
-            // The first rounds count; a server may limit how often one asks.
-            Err(error) => {
-                tracing::info!(?error, "the server does not go on");
-                break;
-            }
-        }
-    }
+    let before = Counts::now();
+    let rounds = count_rounds(args, host, test, start, &mut places, began)?;
     let now = Counts::now();
-    let mut stretches = all.unwrap_or_default().into_iter();
+    let mut stretches = rounds.stretches.into_iter();
     let stretch = stretches.next().unwrap_or_default();
     evidence.elsewhere =
         places.iter().skip(1).map(|place| place.name.clone()).zip(stretches).collect();
@@ -200,14 +177,64 @@ fn test_multicast(
         packets: now.packets_since(&before, chosen.name()),
         reverse_path: now.reverse_path_since(&before),
         stretch,
-        half_second,
-        start,
+        half_second: rounds.half_second,
+        start: rounds.last,
     });
     evidence.queriers = ear.map(|ear| ear.finish().queriers.into_iter().collect());
     evidence.listened = began.elapsed();
     evidence.older_querier =
         igmp_device(chosen.name()).is_some_and(|device| ["V1", "V2"].contains(&&*device.version));
     Ok(())
+}
+
+/// Several tests of a group in a row.
+struct Rounds {
+    /// What arrived at each place, all rounds together.
+    stretches: Vec<Stretch>,
+    /// What the server said of the last.
+    last: TestStart,
+    /// Datagrams in half a second of the last.
+    half_second: u64,
+}
+
+/// Counts round after round, until the time that was asked for is over.
+fn count_rounds(
+    args: &ClientArgs,
+    host: &mut Host,
+    test: Test,
+    mut start: TestStart,
+    places: &mut [Place],
+    began: Instant,
+) -> Result<Rounds, Trouble> {
+    let end = began + Duration::from_secs(args.seconds.into());
+    let mut all: Option<Vec<Stretch>> = None;
+    loop {
+        let takes = duration(&start, args.size);
+        let half_second = measure::half_second(&start, takes);
+        let done = host.await_done(takes + LATE_MAX).map_err(broken)?;
+        let round = measure(places, &start, began, takes, &done).map_err(broken)?;
+        let stretches: Vec<Stretch> = match all {
+            None => round,
+            Some(earlier) => {
+                let both = earlier.iter().zip(&round);
+                both.map(|(earlier, later)| earlier.and_then(later, half_second)).collect()
+            }
+        };
+        let left = end.saturating_duration_since(Instant::now()).as_secs();
+        let left = u32::try_from(left).unwrap_or(u32::MAX).min(ROUND_SECONDS_MAX);
+        let (group, port) = (Some(start.group), Some(start.port));
+        let again = Test { seconds: left, group, port, ..test };
+        let next = if left > 0 { host.ask(&again).map(Some) } else { Ok(None) };
+        match next {
+            Ok(Some(next)) => (start, all) = (next, Some(stretches)),
+            Ok(None) => return Ok(Rounds { stretches, last: start, half_second }),
+            // The first rounds count; a server may limit how often one asks.
+            Err(error) => {
+                tracing::info!(?error, "the server does not go on");
+                return Ok(Rounds { stretches, last: start, half_second });
+            }
+        }
+    }
 }
 
 /// The group on the other interfaces, as far as it can be joined there.
@@ -319,12 +346,5 @@ fn tell_no_test(findings: &mut Findings, error: &NoTest) {
             format!("The test broke off: {error}."),
             "Try again; see the server's log.",
         ),
-    }
-}
-
-impl Evidence {
-    /// True when the test went to an IPv4 group, about which IGMP has a say.
-    fn is_ipv4(&self) -> bool {
-        self.multicast.as_ref().is_none_or(|measured| matches!(measured.start.group, IpAddr::V4(_)))
     }
 }

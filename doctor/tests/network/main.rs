@@ -20,9 +20,11 @@ const TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Runs the client's doctor on a node.
 fn examine(node: &Node, server: &str, more: &str) -> Findings {
-    let words = ["doctor", "--server", server, "--rate", "8M"];
-    let args =
-        ClientArgs::try_parse_from(words.into_iter().chain(more.split_whitespace())).unwrap();
+    let line = format!("doctor --server {server} --rate 8M {more}");
+    let mut args = ClientArgs::try_parse_from(line.split_whitespace()).unwrap();
+    if !more.contains("--for") {
+        args.seconds = 1;
+    }
     let start = Instant::now();
     let (findings, _) = node.enter(|| doctor::client::examine(&args));
     let took = start.elapsed();

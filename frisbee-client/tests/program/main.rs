@@ -1,5 +1,6 @@
 //! The program itself: exit statuses, signals, and what it prints for machines.
 
+mod doctor;
 mod hosts;
 mod machines;
 mod silence;

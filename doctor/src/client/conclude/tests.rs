@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::finding::Mark;
-use mcast::igmp::Version;
+use crate::tally::Stretch;
+use mcast::igmp::{HeardQuerier, Version};
+use rendezvous::frame::TestStart;
+use std::time::Duration;
 
 fn start() -> TestStart {
     TestStart {

@@ -6,7 +6,7 @@ use crate::routes::Shared;
 use crate::server::Peer;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::net::IpAddr;
 
 /// The longest token.
@@ -19,6 +19,8 @@ pub(crate) struct Caller {
     token: Option<String>,
     /// A browser says that a page of another site made it do this.
     is_cross_site: bool,
+    /// A browser. It may have been made to follow a link or load a picture without saying by whom.
+    pub(crate) is_browser: bool,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -33,11 +35,27 @@ impl<S: Sync> FromRequestParts<S> for Caller {
                 "the address of the peer is not known",
             ));
         };
-        let site = parts.headers.get("sec-fetch-site");
-        let is_cross_site =
-            site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
-        Ok(Self { peer, token: token(&parts.headers)?, is_cross_site })
+        let agent = parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+        Ok(Self {
+            peer,
+            token: token(&parts.headers)?,
+            is_cross_site: is_cross_site(parts),
+            is_browser: agent.is_some_and(|agent| agent.starts_with(b"Mozilla/")),
+        })
     }
+}
+
+/// Browsers name the relation on encrypted connections and on their own host, and the origin
+/// whenever a request may change something.
+fn is_cross_site(parts: &Parts) -> bool {
+    if let Some(site) = parts.headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = parts.headers.get(header::ORIGIN) else { return false };
+    let host = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| parts.headers.get(header::HOST).map(HeaderValue::as_bytes));
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.is_none_or(|(_, authority)| Some(authority.as_bytes()) != host)
 }
 
 /// The token of an `Authorization: Bearer` header.

@@ -47,13 +47,14 @@ pub(crate) async fn metrics<B: Backend>(
     caller: Caller,
 ) -> Result<Response, Problem> {
     shared.check(&caller, Action::Look, None)?;
-    let images = shared.backend.images().await?;
+    // A store that cannot be listed now must not hide the other numbers.
+    let images = shared.backend.images().await.ok();
+    let image_bytes = |images: &Vec<api::Image>| images.iter().map(|image| image.bytes).sum();
     let numbers = Numbers {
         host: shared.backend.host(),
         counters: shared.backend.counters(),
         sessions: shared.backend.sessions(),
-        images: images.len(),
-        image_bytes: images.iter().map(|image| image.bytes).sum(),
+        images: images.as_ref().map(|images| (count(images.len()), image_bytes(images))),
         uploads: shared.backend.uploads().len(),
         connections: Arc::clone(&shared.connections),
     };
@@ -79,8 +80,8 @@ struct Numbers {
     host: api::Host,
     counters: api::Counters,
     sessions: Vec<api::Session>,
-    images: usize,
-    image_bytes: u64,
+    /// Their number and their bytes, when they can be listed.
+    images: Option<(u64, u64)>,
     uploads: usize,
     connections: Arc<Connections>,
 }
@@ -125,13 +126,17 @@ impl Numbers {
                 "Bits per second that all sessions together may send",
                 self.host.rate_bits_per_sec,
             ),
-            ("images", "Images that are here", count(self.images)),
-            ("image_bytes", "Bytes of all images", self.image_bytes),
             ("uploads_running", "Uploads that are going on", count(self.uploads)),
             ("http_connections", "HTTP connections that are open", count(self.connections.open())),
             ("start_time_seconds", "When the host started, since 1970", self.host.started_secs),
         ];
-        for (name, help, value) in gauges {
+        let images = self.images.map(|(images, bytes)| {
+            [
+                ("images", "Images that are here", images),
+                ("image_bytes", "Bytes of all images", bytes),
+            ]
+        });
+        for (name, help, value) in gauges.into_iter().chain(images.into_iter().flatten()) {
             one(encoder, name, help, None, &ConstGauge::new(value))?;
         }
         Ok(())

@@ -160,6 +160,11 @@ async fn stop_session<B: Backend>(
     asked: &Asked,
 ) -> Result<Stopped, Problem> {
     let image = asked.image()?;
+    if caller.is_browser {
+        // A link on any page could do it.
+        let detail = "a browser may not stop a session by this call; the page at / does it";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail));
+    }
     shared.check(caller, Action::Stop, Some(image))?;
     let sessions = shared.backend.sessions();
     let session = sessions.into_iter().find(|session| session.image == image);

@@ -14,11 +14,12 @@ use crate::{data, events, images, metrics, orbit, page, parse, sessions};
 use axum::Router;
 use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use serde::de::DeserializeOwned;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -143,16 +144,45 @@ async fn common<B: Backend>(
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let asked = Asked::of(&request);
     let mut response = match admit(&shared, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     shared.http_counts.count(route, response.status());
+    asked.log(response.status());
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// What the log says of a request.
+struct Asked {
+    peer: Option<IpAddr>,
+    method: Method,
+    uri: Uri,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let peer = request.extensions().get::<Peer>().map(|Peer(peer)| *peer);
+        Self { peer, method: request.method().clone(), uri: request.uri().clone() }
+    }
+
+    /// What changes something, or fails by our fault, is worth a line; a URI holds ASCII only.
+    fn log(&self, status: StatusCode) {
+        let Self { peer, method, uri } = self;
+        let path = uri.path();
+        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
+        let changes = !method.is_safe() || matches!(path, "/frisbee/getAddress" | "/frisbee/stop");
+        match (status.is_server_error(), changes) {
+            (true, _) => tracing::warn!("{peer} {method} {uri}: {status}"),
+            (false, true) => tracing::info!("{peer} {method} {uri}: {status}"),
+            (false, false) => tracing::debug!("{peer} {method} {uri}: {status}"),
+        }
+    }
 }
 
 fn admit<B: Backend>(shared: &Shared<B>, request: &Request) -> Result<(), Problem> {

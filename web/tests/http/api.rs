@@ -163,9 +163,15 @@ async fn images_are_deleted_only_with_a_token() {
     let (server, fake) = host().await;
     let path = "/api/v1/images/base.ndz";
     assert_eq!(server.request("DELETE", path, &[], b"").await.status, 401);
-    let cross = [ALLOWED, ("Sec-Fetch-Site", "cross-site")];
-    assert_eq!(server.request("DELETE", path, &cross, b"").await.status, 403);
-    assert_eq!(server.request("DELETE", path, &[ALLOWED], b"").await.status, 204);
+    for foreign in
+        [("Sec-Fetch-Site", "cross-site"), ("Origin", "http://elsewhere"), ("Origin", "null")]
+    {
+        let answer = server.request("DELETE", path, &[ALLOWED, foreign], b"").await;
+        assert_eq!((answer.status, answer.problem().as_str()), (403, "denied"), "{foreign:?}");
+    }
+    // Our own page; the client's Host header is `test`.
+    let own = [ALLOWED, ("Origin", "http://test")];
+    assert_eq!(server.request("DELETE", path, &own, b"").await.status, 204);
     assert!(!fake.images().contains_key("base.ndz"));
     assert_eq!(server.request("DELETE", path, &[ALLOWED], b"").await.status, 404);
     for value in ["", "Bearer", "Bearer ", "Basic abc", TOKEN] {
@@ -334,5 +340,41 @@ async fn metrics_are_counted_with_bounded_labels() {
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_may_want_a_token_for_everything() {
+    let mut fake = Fake::with_images(&["base.ndz"]);
+    fake.is_secret = true;
+    let id = fake.add_session("base.ndz", 1, 0.0);
+    let server = Running::start(Arc::new(fake), Config::default()).await;
+    let session = format!("/api/v1/sessions/{id}");
+    for path in [
+        "/metrics",
+        "/frisbee/status",
+        "/frisbee/checkImage?img=base.ndz",
+        "/frisbee/getAddress?img=base.ndz",
+        "/api/v1/host",
+        "/api/v1/images",
+        "/api/v1/images/base.ndz",
+        "/api/v1/data/base.ndz",
+        "/api/v1/uploads",
+        "/api/v1/sessions",
+        &session,
+        &format!("{session}/clients"),
+        &format!("{session}/history"),
+        "/api/v1/events",
+    ] {
+        assert_eq!(server.get(path).await.problem(), "token_needed", "{path}");
+        if path != "/api/v1/events" {
+            assert_eq!(server.request("GET", path, &[ALLOWED], b"").await.status, 200, "{path}");
+        }
+    }
+    let start = server.request("POST", "/api/v1/sessions", &[], b"{\"image\":\"base.ndz\"}").await;
+    assert_eq!(start.problem(), "token_needed");
+    // The page itself holds nothing secret: it asks for the token.
+    for path in ["/", "/assets/page.js", "/api/v1/openapi.json"] {
+        assert_eq!(server.get(path).await.status, 200, "{path}");
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Fake {
     sessions_started: AtomicU64,
     uploads_abandoned: Arc<AtomicU64>,
     pub(crate) warnings: Vec<String>,
+    /// Whoever wants to look needs a token, too.
+    pub(crate) is_secret: bool,
 }
 
 #[derive(Clone)]
@@ -52,6 +54,7 @@ impl Default for Fake {
             sessions_started: AtomicU64::new(0),
             uploads_abandoned: Arc::default(),
             warnings: Vec::new(),
+            is_secret: false,
         }
     }
 }
@@ -296,7 +299,8 @@ impl Backend for Fake {
             _ if name.is_some_and(|name| name.starts_with("private/")) => {
                 Access::Denied("images below private/ are not for your address".into())
             }
-            (Action::Look | Action::Get, _) | (_, Some(TOKEN)) => Access::Allowed,
+            (_, Some(TOKEN)) => Access::Allowed,
+            (Action::Look | Action::Get, _) if !self.is_secret => Access::Allowed,
             (_, Some(_)) => Access::TokenNeeded("this token is not known".into()),
             (_, None) => Access::TokenNeeded("a token is needed for this".into()),
         }

@@ -118,4 +118,8 @@ async fn stop_needs_a_token_and_no_clients() {
     // A page of another site cannot make a browser do it.
     let by_browser = [allowed[0], ("Sec-Fetch-Site", "cross-site")];
     assert_eq!(server.request("GET", path, &by_browser, b"").await.status, 403);
+    // Nor may a browser that does not say who made it.
+    let by_picture = [allowed[0], ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)")];
+    let refused = server.request("GET", path, &by_picture, b"").await;
+    assert_eq!((refused.status, refused.problem().as_str()), (403, "denied"));
 }

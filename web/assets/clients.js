@@ -45,8 +45,9 @@ function reason(client) {
   return said.join("; ");
 }
 
+/** What a box says to those who do not see it, after name and percentage. */
 function sentence(client) {
-  const parts = [nameOf(client), client.state, `${share(client).toFixed(0)} percent`];
+  const parts = ["", client.state];
   if (client.bits_per_sec !== null) parts.push(rate(client.bits_per_sec));
   parts.push(`loss ${percent(client.loss_millionths, 1e6)}`, `limited by ${client.limited_by}`);
   if (client.secs_left !== null) parts.push(`${clock(client.secs_left)} left`);
@@ -190,7 +191,8 @@ function box() {
   top.append(make("span", "who"), make("span", "way"), make("span", "pct"));
   const how = make("span", "how");
   how.append(make("span"), make("span", "loss"), make("span"), make("span"));
-  button.append(top, how);
+  how.setAttribute("aria-hidden", "true");
+  button.append(top, how, make("span", "unseen"));
   item.append(button);
   return item;
 }
@@ -198,9 +200,10 @@ function box() {
 function fill(item, client) {
   const kind = kindOf(client);
   const done = share(client);
-  if (item.className !== kind) item.className = kind;
+  const className = client.state === "done" ? `${kind} done` : kind;
+  if (item.className !== className) item.className = className;
   const button = item.firstChild;
-  const [top, how] = button.children;
+  const [top, how, said] = button.children;
   setText(top.children[0], MARKS[kind] + nameOf(client));
   setText(top.children[1], client.unicast ? "uni" : "");
   setText(top.children[2], client.state === "joined" ? "joined" : `${Math.floor(done)} %`);
@@ -211,9 +214,5 @@ function fill(item, client) {
   setText(how.children[3], isOver ? clock(client.millis / 1000) : client.secs_left === null ? "–" : clock(client.secs_left));
   // A property of the object model is no inline style in the sense of the page's policy.
   button.style.setProperty("--share", done.toFixed(1));
-  const words = sentence(client);
-  if (button.getAttribute("aria-label") !== words) {
-    button.setAttribute("aria-label", words);
-    button.title = words;
-  }
+  setText(said, sentence(client));
 }

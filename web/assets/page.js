@@ -240,14 +240,14 @@ const pause = (millis) => new Promise((resume) => setTimeout(resume, millis));
 async function followForEver() {
   for (;;) {
     // The link is shown by the poll; here it is enough to try again.
-    await follow().catch(() => {});
+    if (!wantsToken) await follow().catch(() => {});
     await pause(3000 + 2000 * Math.random());
   }
 }
 
 async function pollForEver() {
   for (;;) {
-    if (!document.hidden) await poll();
+    if (!document.hidden && !wantsToken) await poll();
     await pause(POLL_MILLIS);
   }
 }

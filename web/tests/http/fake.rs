@@ -74,17 +74,21 @@ impl Fake {
 
     /// Adds a session with so many clients.
     pub(crate) fn add_session(&self, image: &str, clients: usize, ahead: f64) -> String {
+        let running = self.running(image, clients, ahead);
+        let id = running.id.clone();
+        self.sessions.lock().unwrap().push(running);
+        id
+    }
+
+    fn running(&self, image: &str, clients: usize, ahead: f64) -> Running {
         let number = self.sessions_started.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = format!("s{number}");
-        let running = Running {
-            id: id.clone(),
+        Running {
+            id: format!("s{number}"),
             image: image.into(),
             number: u8::try_from(number).unwrap(),
             clients,
             ahead,
-        };
-        self.sessions.lock().unwrap().push(running);
-        id
+        }
     }
 
     pub(crate) fn tell(&self, event: Event) {
@@ -407,12 +411,16 @@ impl Backend for Fake {
 
     async fn start_session(&self, image: &str, _: IpAddr) -> Result<SessionStart, Error> {
         self.open(image).await?;
-        let find = || self.sessions().into_iter().find(|session| session.image == image);
-        if let Some(session) = find() {
-            return Ok(SessionStart { session, was_running: true });
+        // Many ask at once; one session starts.
+        let mut sessions = self.sessions.lock().unwrap();
+        let running = sessions.iter().find(|running| running.image == image);
+        if let Some(running) = running {
+            return Ok(SessionStart { session: self.session(running), was_running: true });
         }
-        self.add_session(image, 0, 0.0);
-        let session = find().unwrap();
+        let running = self.running(image, 0, 0.0);
+        sessions.push(running.clone());
+        drop(sessions);
+        let session = self.session(&running);
         self.tell(Event::SessionStarted {
             session: session.id.clone(),
             image: image.into(),

@@ -28,6 +28,8 @@ pub(crate) struct Moment {
 /// What became of a silence.
 #[derive(Debug)]
 pub(crate) enum Outcome {
+    /// Half of the time has passed: a switch may have forgotten that this machine is a member.
+    Renew,
     /// The host names another session.
     GoTo(Box<Found>),
     /// The host names the session that brings nothing.
@@ -47,6 +49,8 @@ pub(crate) struct Watch {
     blocks: u64,
     /// Since when nothing came that was expected.
     silent_since: Instant,
+    /// The membership was renewed in this silence.
+    has_renewed: bool,
     /// When the host was asked last.
     asked_at: Option<Instant>,
     /// Times it was asked in this silence.
@@ -63,6 +67,7 @@ impl Watch {
             may_fall_back,
             blocks: 0,
             silent_since: Instant::ZERO,
+            has_renewed: false,
             asked_at: None,
             asked: 0,
             pending: None,
@@ -79,7 +84,8 @@ impl Watch {
         if moment.blocks != self.blocks || moment.is_busy {
             // Whatever the host says now comes too late.
             (self.blocks, self.silent_since) = (moment.blocks, now);
-            (self.asked_at, self.asked, self.pending) = (None, 0, None);
+            (self.has_renewed, self.asked_at, self.asked) = (false, None, 0);
+            self.pending = None;
             return None;
         }
         if let Some((seen, answer)) = &self.pending {
@@ -95,11 +101,6 @@ impl Watch {
             self.asked_at = Some(now);
             return Some((seen, outcome));
         }
-        let wait = self.after * 2_u32.pow(self.asked.min(DOUBLINGS_MAX));
-        let quiet = now.since(self.asked_at.unwrap_or(self.silent_since));
-        if Duration::from(quiet) < wait {
-            return None;
-        }
         let what = match () {
             () if !moment.has_joined => What::NoReply,
             () if moment.blocks == 0 => What::NoData,
@@ -107,6 +108,15 @@ impl Watch {
         };
         let silent = now.since(self.silent_since).into();
         let seen = Seen { group, what, silent, blocks: moment.blocks };
+        if !self.has_renewed && silent >= self.after / 2 {
+            self.has_renewed = true;
+            return Some((seen, Outcome::Renew));
+        }
+        let wait = self.after * 2_u32.pow(self.asked.min(DOUBLINGS_MAX));
+        let quiet = now.since(self.asked_at.unwrap_or(self.silent_since));
+        if Duration::from(quiet) < wait {
+            return None;
+        }
         self.asked = self.asked.saturating_add(1);
         self.ask(seen);
         None
@@ -212,8 +222,10 @@ mod tests {
     fn outcome(watch: &mut Watch, now: Instant, moment: Moment) -> (Seen, Outcome) {
         let start = std::time::Instant::now();
         loop {
-            if let Some(found) = watch.look(now, moment, multicast()) {
-                return found;
+            match watch.look(now, moment, multicast()) {
+                Some((_, Outcome::Renew)) => continue,
+                Some(found) => return found,
+                None => {}
             }
             assert!(watch.pending.is_some(), "it is not trouble yet");
             assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
@@ -231,6 +243,9 @@ mod tests {
         ]);
         let mut watch = watch(&host, true);
         let alone = Moment { has_joined: false, ..moment(0) };
+        assert!(watch.look(at(4), alone, multicast()).is_none());
+        let renewed = watch.look(at(5), alone, multicast());
+        assert!(matches!(renewed, Some((_, Outcome::Renew))), "{renewed:?}");
         assert!(watch.look(at(9), alone, multicast()).is_none() && watch.pending.is_none());
         let (seen, first) = outcome(&mut watch, at(10), alone);
         assert!(matches!(first, Outcome::Failed(_)), "{first:?}");
@@ -248,7 +263,7 @@ mod tests {
         let host = FakeHost::start(vec![hears(What::Stopped, false)]);
         let mut watch = watch(&host, false);
         let busy = Moment { is_busy: true, ..moment(5) };
-        for (seconds, moment) in [(0, moment(0)), (9, moment(5)), (18, busy), (27, moment(5))] {
+        for (seconds, moment) in [(0, moment(0)), (4, moment(5)), (18, busy), (22, moment(5))] {
             assert!(watch.look(at(seconds), moment, multicast()).is_none());
             assert!(watch.pending.is_none(), "{seconds}");
         }
@@ -264,6 +279,7 @@ mod tests {
     fn an_answer_that_comes_too_late_or_changes_nothing_is_not_followed() {
         let host = FakeHost::start(vec![hears(What::NoData, true), names(Ok(7002))]);
         let mut watch = watch(&host, true);
+        assert!(watch.look(at(5), moment(0), multicast()).is_some());
         assert!(watch.look(at(10), moment(0), multicast()).is_none() && watch.pending.is_some());
         assert!(watch.look(at(11), moment(1), multicast()).is_none());
         assert!(watch.look(at(12), moment(1), multicast()).is_none() && watch.pending.is_none());

@@ -303,6 +303,11 @@ impl Receiver<'_> {
         let trouble = format!("{what} for {span} s on {group}");
         let server = watch.host().server();
         match outcome {
+            Outcome::Renew => {
+                if let Err(error) = self.sockets.current().rejoin() {
+                    tracing::warn!("{error}");
+                }
+            }
             Outcome::Told => say(format_args!("frisbee-client: {trouble}; {server} was told")),
             Outcome::Stay => say(format_args!(
                 "frisbee-client: {trouble}; {server} was told, and names no other way"

@@ -12,6 +12,7 @@ mod network;
 mod pages;
 mod rendezvous;
 mod seeds;
+mod store;
 mod targets;
 
 /// Something to be fuzzed.
@@ -47,11 +48,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "igmp", run: network::igmp, seeds: network::igmp_packets },
     Target { name: "hfsplus", run: targets::pages, seeds: pages::hfsplus },
     Target { name: "http_request", run: http::request, seeds: http::requests },
+    Target { name: "image_name", run: store::name, seeds: store::names },
     Target { name: "jfs", run: targets::pages, seeds: pages::jfs },
     Target { name: "nilfs2", run: targets::pages, seeds: pages::nilfs2 },
     Target { name: "ntfs", run: targets::pages, seeds: pages::ntfs },
     Target { name: "reiserfs", run: targets::pages, seeds: pages::reiserfs },
     Target { name: "rendezvous", run: rendezvous::connection, seeds: rendezvous::seeds },
     Target { name: "server_session", run: network::server_session, seeds: network::operations },
+    Target { name: "upload_journal", run: store::journal, seeds: store::journals },
     Target { name: "xfs", run: targets::pages, seeds: pages::xfs },
 ];

@@ -61,6 +61,11 @@ impl Intake {
         self.whole.saturating_add(to_u64(self.buffer.len()))
     }
 
+    /// Bytes handed on so far.
+    pub(crate) fn landed(&self) -> u64 {
+        self.landed
+    }
+
     /// Takes bytes that are already where they belong: an upload that is gone on with.
     pub(crate) fn take_again(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.take(bytes, &mut |_, _| Ok(()))?;

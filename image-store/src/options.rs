@@ -1,10 +1,11 @@
 //! How a store is kept.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a store is kept. [`StoreOptions::default`] suits a directory of images.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
     /// Where parts of objects are kept while they are in use. Needed by an object store only.
     pub cache_dir: Option<PathBuf>,
@@ -25,6 +26,23 @@ pub struct StoreOptions {
     pub settings: Vec<(String, String)>,
 }
 
+/// Settings may be secrets: only their names are shown.
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings: Vec<_> = self.settings.iter().map(|(name, _)| name).collect();
+        f.debug_struct("StoreOptions")
+            .field("cache_dir", &self.cache_dir)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("quota_bytes", &self.quota_bytes)
+            .field("keep_old", &self.keep_old)
+            .field("unfinished_for", &self.unfinished_for)
+            .field("aside_files_max", &self.aside_files_max)
+            .field("aside_bytes_max", &self.aside_bytes_max)
+            .field("settings", &settings)
+            .finish()
+    }
+}
+
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
@@ -37,5 +55,17 @@ impl Default for StoreOptions {
             aside_bytes_max: 64 << 30,
             settings: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = vec![("AWS_SECRET_ACCESS_KEY".into(), "hush".into())];
+        let shown = format!("{:?}", StoreOptions { settings, ..StoreOptions::default() });
+        assert!(shown.contains("AWS_SECRET_ACCESS_KEY") && !shown.contains("hush"), "{shown}");
     }
 }

@@ -5,17 +5,19 @@ use crate::intake::CheckPool;
 use crate::local::LocalStore;
 use crate::object::{BucketStore, SCHEME};
 use crate::{Details, Entry, ImageName, Source, StoreError, StoreOptions, Upload, UploadOptions};
+use imagezip::ndz::CHUNK_SIZE;
 use std::path::Path;
 use std::sync::Arc;
 
 /// A store of images. Cheap to clone; all clones are one store. All calls block.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
+    location: Arc<str>,
     kind: Kind,
     details: Arc<Remembered>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Kind {
     Local(Arc<LocalStore>),
     Bucket(Arc<BucketStore>),
@@ -30,12 +32,17 @@ impl Store {
     /// When there is no store at that location, or it cannot be reached.
     pub fn open(location: &str, options: StoreOptions) -> Result<Self, StoreError> {
         let pool = Arc::new(CheckPool::new());
-        if location.starts_with(SCHEME) {
-            let bucket = BucketStore::open(location, options, pool)?;
-            return Ok(Self { kind: Kind::Bucket(Arc::new(bucket)), details: Arc::default() });
-        }
-        let local = LocalStore::open(Path::new(location), options, pool)?;
-        Ok(Self { kind: Kind::Local(Arc::new(local)), details: Arc::default() })
+        let kind = if location.starts_with(SCHEME) {
+            Kind::Bucket(Arc::new(BucketStore::open(location, options, pool)?))
+        } else {
+            Kind::Local(Arc::new(LocalStore::open(Path::new(location), options, pool)?))
+        };
+        Ok(Self { location: location.into(), kind, details: Arc::default() })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &str {
+        &self.location
     }
 
     /// All images, sorted by name. At most 100 000 are listed.
@@ -101,7 +108,8 @@ impl Store {
     /// # Errors
     /// `Busy` while somebody else uploads an image of that name; `NoSuchUpload` when there is
     /// nothing to go on with; `TooBig`, `Full` and `Quota` when the announced length is too much;
-    /// `Refused` when the name is that of a folder.
+    /// `Refused` when the name is that of a folder or lies below an image; `Broken` when no image
+    /// has that length.
     pub fn begin_upload(
         &self,
         name: &ImageName,
@@ -111,10 +119,22 @@ impl Store {
             let (name, bytes_max) = (name.clone(), options.bytes_max);
             return Err(StoreError::TooBig { name, bytes, bytes_max });
         }
+        if options.image
+            && let Some(bytes) = options.bytes
+            && (bytes == 0 || !bytes.is_multiple_of(CHUNK_SIZE))
+        {
+            let why = format!("{bytes} bytes cannot be an image, which is whole chunks of 1 MiB");
+            return Err(StoreError::broken(name, why));
+        }
+        let bytes_max = options.bytes_max;
         let upload = match &self.kind {
             Kind::Local(store) => LocalStore::begin_upload(store, name, options),
             Kind::Bucket(store) => BucketStore::begin_upload(store, name, options),
         }?;
+        if upload.offset() > bytes_max {
+            let (name, bytes) = (name.clone(), upload.offset());
+            return Err(StoreError::TooBig { name, bytes, bytes_max }); // suspended as it was
+        }
         Ok(upload.remembered_by(Arc::clone(&self.details)))
     }
 
@@ -125,5 +145,11 @@ impl Store {
             Kind::Local(store) => store.sweep(),
             Kind::Bucket(store) => store.sweep(),
         }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.location)
     }
 }

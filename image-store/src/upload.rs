@@ -150,8 +150,10 @@ impl Upload {
     /// As [`Upload::write`].
     pub fn make_durable(&mut self) -> Result<u64, StoreError> {
         self.with_place(|intake, place| {
-            intake.land(&mut |at, new| place.write(at, new))?;
-            place.make_durable(intake.position())
+            let landed = intake.land(&mut |at, new| place.write(at, new));
+            // Even if the last bytes find no room: those before them are worth keeping.
+            let durable = place.make_durable(intake.landed());
+            landed.and(durable)
         })
     }
 

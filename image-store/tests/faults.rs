@@ -112,16 +112,15 @@ fn a_killed_server_loses_nothing_that_was_published() {
     }
 }
 
-/// A small file system of its own, gone with this.
-struct SmallDisk(tempfile::TempDir);
+/// A small file system of its own, unmounted with this.
+struct SmallDisk<'a>(&'a Path);
 
-impl SmallDisk {
+impl<'a> SmallDisk<'a> {
     /// `None`, said loudly, where that is not allowed.
-    fn new(bytes: u64) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
+    fn mount(dir: &'a Path, bytes: u64) -> Option<Self> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
-            .arg(dir.path())
+            .arg(dir)
             .output();
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(dir));
@@ -134,17 +133,18 @@ impl SmallDisk {
     }
 }
 
-impl Drop for SmallDisk {
+impl Drop for SmallDisk<'_> {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
+        let unmounted = Command::new("umount").arg("-l").arg(self.0).status();
         assert!(unmounted.is_ok_and(|status| status.success()));
     }
 }
 
 #[test]
 fn a_full_disk_is_told_and_leaves_the_old_image() {
-    let Some(disk) = SmallDisk::new(8 << 20) else { return };
-    let store = Store::open(disk.0.path().to_str().unwrap(), StoreOptions::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path(), 8 << 20) else { return };
+    let store = Store::open(disk.0.to_str().unwrap(), StoreOptions::default()).unwrap();
     let a = name("a.ndz");
     let old = seeded_image(3, 1);
     let mut upload = store.begin_upload(&a, UploadOptions::default()).unwrap();
@@ -170,20 +170,30 @@ fn a_full_disk_is_told_and_leaves_the_old_image() {
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
     assert!(error.to_string().contains("the disk is full"), "{error}");
     let id = upload.id();
-    let kept = match upload.make_durable() {
-        Ok(kept) => kept,
-        Err(StoreError::Full { .. }) => 0,
-        Err(error) => panic!("{error}"),
-    };
+    assert!(matches!(upload.make_durable(), Err(StoreError::Full { .. })));
     drop(upload);
-    assert_eq!(fs::read(disk.0.path().join("a.ndz")).unwrap(), old);
+    assert_eq!(fs::read(disk.0.join("a.ndz")).unwrap(), old);
     // With room again, the same upload goes on.
     store.delete(&a).unwrap();
     let resume = UploadOptions { resume: Some(id), ..UploadOptions::default() };
     let mut upload = store.begin_upload(&a, resume).unwrap();
-    assert!(upload.offset() >= kept);
+    assert!(upload.offset() >= 4 << 20, "what had room is kept: {}", upload.offset());
     let offset = usize::try_from(upload.offset()).unwrap();
     upload.write(&image[offset..]).unwrap();
     upload.publish(Some((7 << 20, *blake3::hash(&image).as_bytes()))).unwrap();
-    assert_eq!(fs::read(disk.0.path().join("a.ndz")).unwrap(), image);
+    assert_eq!(fs::read(disk.0.join("a.ndz")).unwrap(), image);
+}
+
+#[test]
+fn an_image_never_appears_in_two_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("other");
+    fs::create_dir(&inner).unwrap();
+    let Some(_disk) = SmallDisk::mount(&inner, 4 << 20) else { return };
+    fs::write(inner.join("a"), "there").unwrap();
+    let store = open(dir.path());
+    // What lies on another disk is served, but cannot be replaced in one step.
+    assert_eq!(store.list().unwrap().len(), 1);
+    let error = store.begin_upload(&name("other/a"), UploadOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("another file system"), "{error}");
 }

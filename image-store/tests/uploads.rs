@@ -299,14 +299,22 @@ fn only_the_same_upload_can_be_gone_on_with() {
         assert!(matches!(error, StoreError::NoSuchUpload { .. }), "{error}");
     };
     refused(&name("b"), resume.clone());
-    refused(&a, UploadOptions { image: true, ..resume.clone() });
+    refused(&a, UploadOptions { image: true, bytes: None, ..resume.clone() });
     refused(&a, UploadOptions { bytes: Some(11), ..resume.clone() });
     let other = UploadId::parse(&"0".repeat(32)).unwrap();
     refused(&a, UploadOptions { resume: Some(other), ..resume.clone() });
+    let small = UploadOptions { bytes: None, bytes_max: 4, ..resume.clone() };
+    let error = store.begin_upload(&a, small).unwrap_err();
+    assert!(matches!(error, StoreError::TooBig { bytes: 5, .. }), "{error}");
     let mut second = store.begin_upload(&a, UploadOptions { bytes: None, ..resume }).unwrap();
     assert_eq!(second.offset(), 5);
     second.write(b"world").unwrap();
-    second.publish(ended(b"helloworld")).unwrap();
+    // What was announced at the beginning still holds.
+    assert!(matches!(second.write(b"!"), Err(StoreError::Broken { .. })));
+    drop(second);
+    let mut third = store.begin_upload(&a, any_file()).unwrap();
+    third.write(b"helloworld").unwrap();
+    third.publish(ended(b"helloworld")).unwrap();
 }
 
 #[test]
@@ -365,6 +373,11 @@ fn limits_are_kept() {
     let announced = UploadOptions { bytes: Some(11), ..limited.clone() };
     let error = store.begin_upload(&a, announced).unwrap_err();
     assert!(matches!(error, StoreError::TooBig { bytes: 11, bytes_max: 10, .. }), "{error}");
+    for bytes in [0, 1, (1 << 20) + 1] {
+        let image = UploadOptions { bytes: Some(bytes), ..UploadOptions::default() };
+        let error = store.begin_upload(&a, image).unwrap_err();
+        assert!(matches!(error, StoreError::Broken { .. }), "{error}");
+    }
     let mut upload = store.begin_upload(&a, limited).unwrap();
     upload.write(&[1; 10]).unwrap();
     let error = upload.write(&[1; 1]).unwrap_err();
@@ -398,10 +411,27 @@ fn folders_are_no_images() {
     upload(&store, &name("folder/a"), b"a");
     let error = store.begin_upload(&name("folder"), any_file()).unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error}");
-    let mut upload = store.begin_upload(&name("folder/a/b"), any_file()).unwrap();
-    upload.write(b"b").unwrap();
-    let error = upload.publish(None).unwrap_err();
+    let error = store.begin_upload(&name("folder/a/b"), any_file()).unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error}");
+    // The same when it becomes so meanwhile; then the upload can go on later.
+    for (taken, is_folder) in [("late/x", false), ("late", true)] {
+        let mut late = store.begin_upload(&name(taken), any_file()).unwrap();
+        late.write(b"late").unwrap();
+        let place = dir.path().join("late");
+        if is_folder {
+            fs::create_dir(&place).unwrap();
+        } else {
+            fs::write(&place, "an image").unwrap();
+        }
+        let error = late.publish(None).unwrap_err();
+        assert!(matches!(error, StoreError::Refused { .. }), "{error}");
+        if is_folder {
+            fs::remove_dir(&place).unwrap();
+        } else {
+            fs::remove_file(&place).unwrap();
+        }
+    }
+    assert_eq!(under_way(dir.path()).len(), 4);
     assert_eq!(fs::read(dir.path().join("folder/a")).unwrap(), b"a");
 }
 

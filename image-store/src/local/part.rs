@@ -28,6 +28,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The folder of images that were replaced.
 const OLD: &str = ".old";
 
+/// Why a name cannot be that of an image.
+const IS_FOLDER: &str = "this is a folder; give the name of an image";
+const BELOW_IMAGE: &str = "a part of this name is an image, not a folder";
+
 /// An upload into a directory.
 pub(super) struct Part {
     store: Arc<LocalStore>,
@@ -78,6 +82,11 @@ pub(super) fn remove(folder: impl AsFd, name: &str) -> io::Result<()> {
     }
 }
 
+/// The file system that something is on.
+fn device(fd: impl AsFd) -> Option<u64> {
+    rustix::fs::fstat(fd).ok().map(|stat| stat.st_dev)
+}
+
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -93,20 +102,30 @@ impl LocalStore {
         let failed = |error: io::Error| StoreError::io(format!("begin an upload of {name}"), error);
         let replaces = store.find(name)?.map_or(0, |old| old.bytes);
         let place = store.root.open_at(name.as_str(), OFlags::PATH).and_then(rustix::fs::fstat);
-        if place.is_ok_and(|stat| is_folder(&stat)) {
-            return Err(StoreError::refused(name, "this is a folder; give the name of an image"));
+        match place {
+            Ok(stat) if is_folder(&stat) => return Err(StoreError::refused(name, IS_FOLDER)),
+            Err(Errno::NOTDIR) => return Err(StoreError::refused(name, BELOW_IMAGE)),
+            _ => {}
         }
         let uploads = store.root.make_hidden(UPLOADS).map_err(|error| failed(error.into()))?;
+        if let Ok(folder) = store.root.folder_of(name)
+            && device(&folder) != device(&uploads)
+        {
+            let why = "its folder is on another file system than the image directory, so that it \
+                       could not appear in one step; serve that folder by itself";
+            return Err(StoreError::refused(name, why));
+        }
         let lock = lock_name(&uploads, name).map_err(failed)?;
         let lock = lock.ok_or_else(|| StoreError::Busy { name: name.clone() })?;
         store.sweep();
+        let mut options = options;
         let id = options.resume.unwrap_or_else(UploadId::random);
         // From here on the upload counts; `Part` stops that when it goes.
         let freed = if store.options.keep_old { 0 } else { replaces };
         store.ledger().enter(id, freed);
         let begun = match options.resume {
             None => create(store, uploads, (id, name), lock, &options),
-            Some(_) => resume(store, uploads, (id, name), lock, &options),
+            Some(_) => resume(store, uploads, (id, name), lock, &mut options),
         };
         match begun {
             Ok((part, intake)) => {
@@ -182,7 +201,7 @@ fn resume(
     uploads: OwnedFd,
     (id, name): (UploadId, &ImageName),
     lock: Lock,
-    options: &UploadOptions,
+    options: &mut UploadOptions,
 ) -> Result<(Part, Intake), StoreError> {
     let failed =
         |error: io::Error| StoreError::io(format!("go on with an upload of {name}"), error);
@@ -207,8 +226,10 @@ fn resume(
     }
     // What came after is not known to be safe.
     data.set_len(durable).map_err(failed)?;
+    // What was said at the beginning holds.
+    options.bytes = options.bytes.or(journal.bytes);
     store.recount();
-    let known = options.bytes.or(journal.bytes).unwrap_or(durable);
+    let known = options.bytes.unwrap_or(durable);
     store.ledger().grow(id, name, known, store.options.quota_bytes)?;
     let part = Part {
         store: Arc::clone(store),
@@ -223,7 +244,7 @@ fn resume(
         published: false,
         _lock: lock,
     };
-    part.take_room(options.bytes.or(journal.bytes))?;
+    part.take_room(options.bytes)?;
     let parked = store.parked().remove(&id).filter(|intake| intake.position() == durable);
     let intake = match parked {
         Some(intake) => Ok(intake),
@@ -315,15 +336,12 @@ impl Part {
         self.make_durable(bytes)?;
         self.part.set_len(bytes).map_err(|error| StoreError::writing(&name, error))?;
         let folder = self.store.root.make_folder_of(&self.name).map_err(|error| match error {
-            Errno::NOTDIR => {
-                StoreError::refused(&self.name, "a part of this name is an image, not a folder")
-            }
+            Errno::NOTDIR => StoreError::refused(&self.name, BELOW_IMAGE),
             error => failed(error),
         })?;
         let old = match rustix::fs::statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if is_folder(&stat) => {
-                let why = "this is a folder; give the name of an image";
-                return Err(StoreError::refused(&self.name, why));
+                return Err(StoreError::refused(&self.name, IS_FOLDER));
             }
             Ok(stat) => Some(stat),
             Err(Errno::NOENT) => None,

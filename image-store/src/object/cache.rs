@@ -30,7 +30,6 @@ const RUN_CHUNKS_MAX: u64 = 8;
 const RUNS_MAX: usize = 4;
 
 /// The local copies.
-#[derive(Debug)]
 pub(super) struct Cache {
     dir: PathBuf,
     bytes_max: u64,
@@ -47,7 +46,6 @@ pub(super) struct Pin {
 }
 
 /// An object and its local copy.
-#[derive(Debug)]
 pub(crate) struct Object {
     entry: Entry,
     pin: Pin,
@@ -129,6 +127,12 @@ impl Cache {
             }
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Object({:?})", self.entry)
     }
 }
 

@@ -39,7 +39,6 @@ use work::Work;
 const ENTRIES_MAX: usize = 100_000;
 
 /// A bucket, or a prefix in one.
-#[derive(Debug)]
 pub(crate) struct BucketStore {
     location: String,
     prefix: String,

@@ -41,7 +41,7 @@ const PARKED_MAX: usize = 16;
 const JOURNAL_LEN_MAX: u64 = 16 << 10;
 
 /// Who uploads what.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Uploads {
     active: HashMap<ImageName, UploadId>,
     parked: HashMap<UploadId, Parked>,
@@ -53,12 +53,6 @@ struct Parked {
     intake: Intake,
     options: UploadOptions,
     since: Instant,
-}
-
-impl std::fmt::Debug for Parked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.intake)
-    }
 }
 
 /// What has been sent of an upload.
@@ -78,7 +72,7 @@ struct State {
 /// upload can go on.
 struct Journal {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 /// What the file says.
@@ -300,13 +294,13 @@ impl Journal {
         let path = store.journals.join(format!("{id}.json"));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { path, _file: file })
+        Ok(Self { path, file })
     }
 
     fn write(&mut self, key: &Path, id: &MultipartId) -> io::Result<()> {
         let body = JournalBody { key: key.to_string(), multipart: id.clone() };
-        self._file.write_all(&serde_json::to_vec(&body)?)?;
-        self._file.sync_all()
+        self.file.write_all(&serde_json::to_vec(&body)?)?;
+        self.file.sync_all()
     }
 }
 
@@ -334,7 +328,7 @@ impl Destination for Parts {
         Ok(bytes) // in our memory or theirs
     }
 
-    fn publish(&mut self, _: u64) -> Result<Entry, StoreError> {
+    fn publish(&mut self, bytes: u64) -> Result<Entry, StoreError> {
         let Some(state) = &mut self.state else {
             return Err(StoreError::io("publish", io::Error::other("the upload has ended")));
         };
@@ -343,7 +337,11 @@ impl Destination for Parts {
         self.release();
         let missing = || StoreError::NoSuchImage { name: name.clone() };
         let meta = self.store.head(&name)?.ok_or_else(missing)?;
-        Ok(entry(name.clone(), &meta))
+        if meta.size != bytes {
+            let why = format!("{bytes} bytes were sent, but the store has {}", meta.size);
+            return Err(StoreError::io(format!("publish {name}"), io::Error::other(why)));
+        }
+        Ok(entry(name, &meta))
     }
 
     fn suspend(mut self: Box<Self>, intake: Option<Intake>) {

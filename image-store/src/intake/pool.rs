@@ -41,9 +41,10 @@ impl CheckPool {
         Self { threads: cores.min(THREADS_MAX), jobs: OnceLock::new() }
     }
 
-    /// Most chunks of one upload that are under way.
+    /// Most chunks of one upload that are under way: enough to go on with while the sender's
+    /// thread waits for the disk.
     pub(super) fn depth(&self) -> usize {
-        self.threads * 2
+        self.threads * 2 + 4
     }
 
     /// Hands in a chunk; waits while the queue is full.

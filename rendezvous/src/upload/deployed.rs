@@ -34,7 +34,7 @@ impl Deployed {
         options: UploadOptions,
     ) -> Result<Self, UploadError> {
         let patience = Patience {
-            interval: options.back_off * 4,
+            interval: options.back_off * 20,
             busy: Some(options.patience),
             unreachable: Duration::ZERO,
             unanswered: Duration::ZERO,

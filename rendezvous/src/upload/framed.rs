@@ -68,7 +68,7 @@ impl Framed {
             resume: None,
         };
         let patience = Patience {
-            interval: options.back_off * 4,
+            interval: options.back_off * 20,
             busy: Some(options.patience),
             unreachable: Duration::ZERO,
             unanswered: Duration::ZERO,

@@ -37,7 +37,8 @@ pub struct UploadOptions {
     pub window_bytes: u64,
     /// Gives up when a connection broke and nothing could be handed in for this long.
     pub patience: Duration,
-    /// Time before the first attempt to connect again; it doubles up to 16 times this.
+    /// Time before the first attempt to connect again; it doubles up to 16 times this. A server
+    /// that says "try again" at the start is asked after 20 times this.
     pub back_off: Duration,
     /// How long the server may take for its verdict once it has everything.
     pub verdict: Duration,

@@ -12,6 +12,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// A name service that does not answer for this long keeps no promise of ours.
+const RESOLVE_MAX: Duration = Duration::from_secs(4);
+
 /// An address that does not answer for this long will not.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
@@ -19,7 +22,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 const ADDRESSES_MAX: usize = 2;
 
 /// A server that is there answers a request within this time.
-const REPLY_MAX: Duration = Duration::from_secs(3);
+const REPLY_MAX: Duration = Duration::from_secs(2);
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -62,8 +65,7 @@ pub(crate) struct Host {
 impl Host {
     /// Connects to the first address that answers.
     pub(crate) fn connect(host: &str, port: u16) -> Result<Self, NoConnection> {
-        let mut addresses: Vec<_> =
-            (host, port).to_socket_addrs().map_err(NoConnection::Name)?.collect();
+        let mut addresses = resolve(host, port).map_err(NoConnection::Name)?;
         // Groups are IPv4 unless somebody took pains.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         let empty = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -129,6 +131,19 @@ impl Host {
         });
         Ok(told)
     }
+}
+
+/// The addresses of a name. The system's resolver knows no time limit: it is left alone with its
+/// thread when it takes too long.
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let (name, (tell, told)) = (host.to_owned(), channel());
+    thread::spawn(move || {
+        let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Nobody may wait for it any more.
+        let _ = tell.send(found);
+    });
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "the name service does not answer");
+    told.recv_timeout(RESOLVE_MAX).unwrap_or_else(|_| Err(late()))
 }
 
 fn read_message(stream: &mut TcpStream) -> io::Result<Message> {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const LINGER: Duration = Duration::from_millis(400);
 
 /// A server may be this late with its word that all was sent.
-pub(crate) const LATE_MAX: Duration = Duration::from_secs(2);
+pub(crate) const LATE_MAX: Duration = Duration::from_millis(1500);
 
 /// Fewer datagrams missing in a row mean nothing.
 const FEW: u64 = 20;

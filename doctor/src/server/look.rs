@@ -128,10 +128,11 @@ fn suspicions(
     Ok(both.into_iter().flatten().flatten().collect())
 }
 
-/// Asks all machines for their memberships, once.
+/// Asks all machines for their memberships, once: in version 3, whose reports we hear for all groups,
+/// and which no machine keeps back because it heard another's.
 fn ask(interface: &Interface) -> Result<(), mcast::igmp::IgmpError> {
     let listener = Listener::open(interface)?;
-    let message = Message::Query(Query::general(Version::V2, ANSWER_MAX));
+    let message = Message::Query(Query::general(Version::V3, ANSWER_MAX));
     let source = listener.own_address();
     listener.send(&Packet { source, destination: ALL_SYSTEMS, message })
 }

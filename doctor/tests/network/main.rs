@@ -11,6 +11,8 @@ use mcast::{Interface, InterfaceSelector};
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tests::netns::{Network, Node};
 use tests::wait::until;
@@ -198,7 +200,7 @@ fn an_old_server_is_called_old() {
 
 /// Runs the server's doctor on a node.
 fn look(node: &Node, more: &str) -> Findings {
-    let words = ["doctor", "--for", "2"].into_iter().chain(more.split_whitespace());
+    let words = ["doctor", "--for", "1"].into_iter().chain(more.split_whitespace());
     let args = ServerArgs::try_parse_from(words).unwrap();
     let start = Instant::now();
     let (findings, _) = node.enter(|| doctor::server::examine(&args));
@@ -229,6 +231,29 @@ fn an_image_host_looks_at_itself() {
 }
 
 #[test]
+fn another_server_on_the_group_is_noticed() {
+    let Some(network) = network(2) else { return };
+    let [server, other] = [network.node(0), network.node(1)];
+    let source = other.ipv4();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let sending = other.spawn(move || {
+        let group = mcast::GroupAddress::parse(GROUP, PORT).unwrap();
+        let eth0 = Interface::by_name("eth0").unwrap();
+        let sender = mcast::ProbeSender::open(group, source.into(), Some((&eth0, 5))).unwrap();
+        while !stopped.load(Ordering::Relaxed) {
+            sender.send(&[0; 1000]).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let findings = look(server, &format!("-m {GROUP} -p {PORT}"));
+    stop.store(true, Ordering::Relaxed);
+    sending.join().unwrap();
+    assert!(findings.has("group_busy"), "{findings}");
+    assert!(findings.to_string().contains(&format!("{source} sends to {GROUP}:{PORT} already")));
+}
+
+#[test]
 fn members_answer_a_host_that_asks() {
     let Some(network) = network(2) else { return };
     let args = ServerArgs::try_parse_from(["doctor", "-m", GROUP, "--ask-members"]).unwrap();
@@ -237,7 +262,7 @@ fn members_answer_a_host_that_asks() {
         mcast::ProbeReceiver::join(group, &Interface::by_name("eth0").unwrap()).unwrap()
     });
     let (findings, measured) = network.node(0).enter(|| {
-        let seconds = 3;
+        let seconds = 2;
         let interface = Some(InterfaceSelector::ByName("eth0".into()));
         doctor::server::examine(&ServerArgs { seconds, interface, ..args })
     });

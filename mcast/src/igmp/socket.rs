@@ -97,8 +97,9 @@ impl IgmpSocket {
         let set = || -> io::Result<()> {
             socket.set_nonblocking(true)?;
             socket.set_header_included_v4(true)?;
-            // What we send is not for us.
-            socket.set_multicast_loop_v4(false)?;
+            // Our own kernel has to hear our queries too, or this machine's memberships would be the
+            // only ones that nobody reports any more.
+            socket.set_multicast_loop_v4(true)?;
             socket.bind_device(Some(interface.name().as_bytes()))
         };
         set().map_err(|source| failed("setting its options", source))?;

@@ -348,3 +348,23 @@ fn limits_and_wrong_places_are_told() {
     let nowhere = Path::new("/proc/nowhere");
     fails("s3://limits", moto.options(nowhere), "/proc/nowhere");
 }
+
+#[test]
+fn calls_may_come_from_threads_of_another_runtime() {
+    let Some(moto) = Moto::get() else { return };
+    moto.bucket("runtime");
+    let cache = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let options = moto.options(cache.path());
+    let task = runtime.spawn(async move {
+        let store = Store::open("s3://runtime", options).unwrap();
+        upload(&store, &name("a"), &native_image(1));
+        let source = store.open_image(&name("a")).unwrap();
+        assert_eq!(read(&source, 0, source.bytes()), native_image(1));
+        let unfinished = store.begin_upload(&name("b"), UploadOptions::default()).unwrap();
+        drop(unfinished);
+        drop(store);
+        source.fetch(0, 1).unwrap(); // what is open outlives the store
+    });
+    runtime.block_on(task).unwrap();
+}

@@ -1,6 +1,7 @@
 //! The command line of frisbee-server.
 
 use clap::{ArgAction, Parser};
+use frisbee_server::host::{Config, ConfigError, HostArgs};
 use frisbee_server::network::BROADCAST;
 use frisbee_server::settings::{BURST_DEFAULT, BURST_MAX, Settings};
 use frisbee_server::{Network, idle_exit_from_secs};
@@ -18,6 +19,10 @@ use std::time::Duration;
 /// start `frisbee-client DISK` on each machine, in any order; clients may join late, crash and come
 /// back, and so may the server. Clients of the deployed frisbee are served too.
 ///
+/// With --dir it is an image host: one process that serves all images of a directory, each on a group
+/// of its own when somebody asks for it (`frisbee-client --server HOST --image NAME DISK`), takes new
+/// ones (`imagezip DISK frisbee://HOST/NAME`), and shows it all on a page (http://HOST:5011/).
+///
 /// IMAGE is an image made by imagezip, whose headers are checked before anybody loads it, or any
 /// other file (for `frisbee-client -N`).
 #[derive(Debug, Parser)]
@@ -29,8 +34,12 @@ use std::time::Duration;
     after_help = "See --help for examples and exit statuses."
 )]
 pub(crate) struct Args {
-    /// The image, or any other file
-    pub(crate) image: PathBuf,
+    /// The image, or any other file; with --dir no image is named, clients name theirs
+    #[arg(required_unless_present_any = ["dir", "config", "print_config"], conflicts_with_all = ["dir", "config"])]
+    pub(crate) image: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     /// Multicast or broadcast address of the group, IPv4 or IPv6; or the address of a machine:
     /// then each client that asks this machine is served by itself [default: 239.192.70.82]
@@ -71,14 +80,9 @@ pub(crate) struct Args {
 
     /// Exit after this many seconds without a request; 0: never; negative: when the last client
     /// has left
-    #[arg(
-        short = 'T',
-        long,
-        value_name = "SECONDS",
-        default_value_t = 1800,
-        allow_negative_numbers = true
-    )]
-    pub(crate) timeout: i64,
+    /// [default: 1800]
+    #[arg(short = 'T', long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) timeout: Option<i64>,
 
     /// Join the group again after this many seconds of silence, for switches that forget members
     #[arg(short = 'K', long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -92,9 +96,9 @@ pub(crate) struct Args {
     #[arg(short = 'A', long, value_name = "FILE")]
     pub(crate) address_file: Option<PathBuf>,
 
-    /// Routers that multicast may cross, plus one
-    #[arg(long, value_name = "HOPS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
-    pub(crate) ttl: u8,
+    /// Routers that multicast may cross, plus one [default: 5]
+    #[arg(long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) ttl: Option<u8>,
 
     /// Let clients on this machine hear the multicast (always so on the loopback interface)
     #[arg(long = "loop")]
@@ -137,6 +141,11 @@ Examples:
   frisbee-server -b -i eth1 disk.ndz              a network that loses multicast
   frisbee-server -m 10.1.0.5 disk.ndz             no group: serve whoever asks this machine
   frisbee-server --json disk.ndz | jq .           for programs
+  frisbee-server --dir /srv/images --allow-put 10.0.0.0/8
+                                                  an image host; nodes of 10.0.0.0/8 may save to it
+  frisbee-server --print-config >/etc/frisbee-server.toml
+  frisbee-server --config /etc/frisbee-server.toml --check-config
+  frisbee-server doctor                           does multicast get through? What to do if not
 
 Signals:
   SIGINT and SIGTERM end the server with its summary. Clients that were loading wait for
@@ -154,7 +163,7 @@ Does a switch that snoops IGMP have a querier? Try -b, or -m with this machine's
 Exit status:
   0  ended by -T, or by a signal while nobody was loading
   1  failed, or ended by a signal while clients were loading
-  2  the command line makes no sense
+  2  the command line or the configuration makes no sense
   3  the image is broken or empty; the message says why";
 
 fn parse_group(text: &str) -> Result<IpAddr, String> {
@@ -176,8 +185,11 @@ impl Args {
     /// Where to serve.
     pub(crate) fn network(&self) -> Network {
         let default = if self.broadcast { BROADCAST } else { proto::DEFAULT_GROUP };
-        let mut options =
-            Options { ttl: self.ttl, multicast_loop: self.multicast_loop, ..Options::default() };
+        let mut options = Options {
+            ttl: self.ttl.unwrap_or(TTL),
+            multicast_loop: self.multicast_loop,
+            ..Options::default()
+        };
         if let Some(bytes) = self.socket_buffer.and_then(|kib| usize::try_from(kib).ok()) {
             options.receive_buffer_bytes = bytes << 10;
             options.send_buffer_bytes = bytes << 10;
@@ -190,6 +202,26 @@ impl Args {
         }
     }
 
+    /// The configuration of an image host. Flags that one image has too mean the same here.
+    pub(crate) fn host_config(&self) -> Result<Config, ConfigError> {
+        let mut config = self.host.config()?;
+        if let Some(interface) = &self.interface {
+            config.interface = interface.clone();
+        }
+        config.bandwidth = self.bandwidth.or(config.bandwidth);
+        config.multicast_loop |= self.multicast_loop;
+        config.keep_alive_secs = self.keep_alive.unwrap_or(config.keep_alive_secs);
+        config.ttl = self.ttl.unwrap_or(config.ttl);
+        if let Some(secs) = self.timeout {
+            config.idle_secs = u32::try_from(secs).map_err(|_| {
+                ConfigError::Sense(
+                    "-T: an image host's sessions end after a time, or never (0)".into(),
+                )
+            })?;
+        }
+        Ok(config)
+    }
+
     /// How to serve. `block_wire_bits` is the size of a block on the wire, for -B and -G.
     pub(crate) fn settings(&self, block_wire_bits: u64) -> Settings {
         let seconds = |secs: u32| Duration::from_secs(secs.into());
@@ -200,13 +232,20 @@ impl Args {
         Settings {
             bits_per_sec: self.bandwidth.or(by_gap),
             burst_blocks: self.burst.unwrap_or(BURST_DEFAULT),
-            idle_exit: idle_exit_from_secs(self.timeout),
+            idle_exit: idle_exit_from_secs(self.timeout.unwrap_or(IDLE_SECS)),
             keep_alive: self.keep_alive.map(seconds),
             unicast: self.unicast,
+            total: None,
             cache_bytes: self.cache,
         }
     }
 }
+
+/// Seconds without a request after which a server ends.
+const IDLE_SECS: i64 = 1800;
+
+/// Routers that multicast may cross, plus one.
+const TTL: u8 = 5;
 
 /// Blocks in a burst of deployed servers.
 const DEPLOYED_BURST: u32 = 16;

@@ -3,6 +3,7 @@
 //! What it owns: opening the file, telling an image from other files, and refusing a broken image
 //! before anybody loads it. What it never does: read payloads.
 
+use crate::source::Source;
 use imagezip::interrupt::Interrupt;
 use imagezip::load::{ImageInput, LoadError};
 use imagezip::ndz::Version;
@@ -12,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why a file is not served.
@@ -63,7 +65,7 @@ impl ImageError {
 /// An open file that can be served.
 #[derive(Debug)]
 pub struct Image {
-    pub(crate) file: File,
+    pub(crate) source: Arc<dyn Source>,
     path: PathBuf,
     geometry: Geometry,
     version: Option<Version>,
@@ -88,15 +90,36 @@ impl Image {
             .map_err(|source| ImageError::Geometry { path: path.into(), source })?;
         let mut magic = [0; 4];
         let version = match file.read_exact_at(&mut magic, 0) {
-            Ok(()) => Version::from_magic(u32::from_le_bytes(magic)),
+            Ok(()) => Version::of_image(&magic),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Err(error) => return Err(failed(error)),
         };
-        let mut image = Self { file, path: path.into(), geometry, version, image_id: None };
+        let source = Arc::new(file);
+        let mut image = Self { source, path: path.into(), geometry, version, image_id: None };
         if version.is_some() && !force {
             image.image_id = image.check(interrupt)?;
         }
         Ok(image)
+    }
+
+    /// A file that was opened, and if it is an image checked, by somebody else. `path` is what
+    /// people know it by.
+    ///
+    /// # Errors
+    /// [`ImageError::Geometry`].
+    pub fn from_source(
+        path: PathBuf,
+        source: Arc<dyn Source>,
+        bytes: u64,
+        image: Option<(Version, Option<[u8; 16]>)>,
+    ) -> Result<Self, ImageError> {
+        match Geometry::deployed(bytes) {
+            Ok(geometry) => {
+                let (version, image_id) = image.unzip();
+                Ok(Self { source, path, geometry, version, image_id: image_id.flatten() })
+            }
+            Err(source) => Err(ImageError::Geometry { path, source }),
+        }
     }
 
     /// Checks all headers; returns the image's id.

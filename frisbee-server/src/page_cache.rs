@@ -1,22 +1,23 @@
 //! Blocks read straight out of the kernel's page cache.
 //!
-//! What it owns: a handle of the file, and the question whether the kernel and the filesystem can
-//! read without waiting. What it never does: wait for the disk. What is not in memory is for the
+//! What it owns: the question whether the kernel and the filesystem can read
+//! without waiting. What it never does: wait for the disk. What is not in memory is for the
 //! reader's thread.
 //!
 //! Nearly all blocks are sent this way. Reading a batch's worth at a time and copying that, while it is
 //! in the processor's cache, to its places between the headers costs half as much as reading each
 //! block to its place.
 
+use crate::source::Source;
 use proto::geometry::Geometry;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use std::fs::File;
 use std::io::IoSliceMut;
+use std::sync::Arc;
 
 /// The file's pages in memory.
 #[derive(Debug)]
 pub(crate) struct PageCache {
-    file: File,
+    source: Arc<dyn Source>,
     geometry: Geometry,
     block_len: usize,
     /// What was read last. As small as a batch, so that it stays in the processor's cache.
@@ -25,10 +26,10 @@ pub(crate) struct PageCache {
 }
 
 impl PageCache {
-    /// The pages of `file`.
-    pub(crate) fn new(file: File, geometry: Geometry) -> Self {
+    /// The pages of the file that `source` has.
+    pub(crate) fn new(source: Arc<dyn Source>, geometry: Geometry) -> Self {
         let block_len = usize::try_from(geometry.block_size()).unwrap_or(usize::MAX);
-        Self { file, geometry, block_len, buffer: Vec::new(), supported: true }
+        Self { source, geometry, block_len, buffer: Vec::new(), supported: true }
     }
 
     /// False once the kernel or the filesystem has said that it cannot read without waiting.
@@ -48,7 +49,15 @@ impl PageCache {
         }
         let buffer = self.buffer.get_mut(..len)?;
         let offset = self.geometry.offset(chunk, first);
-        match preadv2(&self.file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+        if !self.source.is_here(offset, u64::from(count) * u64::from(self.geometry.block_size())) {
+            return None;
+        }
+        match preadv2(
+            self.source.file(),
+            &mut [IoSliceMut::new(buffer)],
+            offset,
+            ReadWriteFlags::NOWAIT,
+        ) {
             Ok(read) if read == len => Some(buffer),
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) => {
                 tracing::debug!("this file cannot be read without waiting; a thread reads it");
@@ -71,7 +80,7 @@ mod tests {
         let geometry = Geometry::new(4, 4, 30).unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&(0..30).collect::<Vec<u8>>()).unwrap();
-        let mut cache = PageCache::new(file, geometry);
+        let mut cache = PageCache::new(Arc::new(file), geometry);
         let bytes = cache.read(1, 0, 3).map(<[u8]>::to_vec);
         if !cache.is_supported() {
             eprintln!("SKIPPED: this filesystem cannot read without waiting");

@@ -204,6 +204,7 @@ mod tests {
     use std::fs::File;
     use std::io::Write;
     use std::os::fd::OwnedFd;
+    use std::sync::Arc;
     use std::time::Duration as StdDuration;
 
     /// A file of chunks of 4 bytes, chunk N full of N, and a socket to be woken on.
@@ -215,10 +216,10 @@ mod tests {
         let group = GroupAddress::parse("239.192.70.83", 61234).unwrap();
         let socket = GroupSocket::open_client(group, &lo, &Options::default()).unwrap();
         let copy = file.try_clone().unwrap();
-        let reader = Reader::start(copy, geometry, slots, socket.waker()).unwrap();
+        let reader = Reader::start(Arc::new(copy), geometry, slots, socket.waker()).unwrap();
         // A pipe has no page cache.
         let pipe = OwnedFd::from(io::pipe().unwrap().0);
-        let mut unsupported = PageCache::new(pipe.into(), geometry);
+        let mut unsupported = PageCache::new(Arc::new(File::from(pipe)), geometry);
         assert!(unsupported.read(0, 0, 1).is_none() && !unsupported.is_supported());
         (ReadAhead::new(reader, unsupported, &geometry, slots), socket, file)
     }

@@ -1,17 +1,18 @@
 //! The thread that reads the file, so that the network never waits for the disk.
 //!
-//! What it owns: the file, and one chunk buffer at a time of those that are handed to it. What it
+//! What it owns: one chunk buffer at a time of those that are handed to it. What it
 //! never does: choose what to read, or keep a buffer.
 
+use crate::source::Source;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mcast::Waker;
 use proto::geometry::Geometry;
 use rustix::fs::{Advice, fadvise};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// What the thread is to do.
@@ -51,7 +52,7 @@ impl Reader {
     /// Starts the thread. At most `jobs_max` jobs are under way at a time; `waker` is used after
     /// each.
     pub(crate) fn start(
-        file: File,
+        source: Arc<dyn Source>,
         geometry: Geometry,
         jobs_max: usize,
         waker: Waker,
@@ -60,7 +61,7 @@ impl Reader {
         let (report, done) = bounded(jobs_max);
         let thread = std::thread::Builder::new()
             .name("reader".into())
-            .spawn(move || read_all(&file, &geometry, &to_do, &report, &waker))?;
+            .spawn(move || read_all(&*source, &geometry, &to_do, &report, &waker))?;
         Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
     }
 
@@ -89,7 +90,7 @@ impl Drop for Reader {
 }
 
 fn read_all(
-    file: &File,
+    source: &dyn Source,
     geometry: &Geometry,
     jobs: &Receiver<Job>,
     done: &Sender<Done>,
@@ -107,16 +108,16 @@ fn read_all(
         for job in first.into_iter().chain(jobs.try_iter()) {
             match job {
                 Job::Warm { chunks } => {
-                    chunks.iter().for_each(|chunk| advise(file, geometry, *chunk));
+                    chunks.iter().for_each(|chunk| advise(source, geometry, *chunk));
                 }
                 Job::Read { chunk, buffer } => {
-                    advise(file, geometry, chunk);
+                    advise(source, geometry, chunk);
                     queue.push_back((chunk, buffer));
                 }
             }
         }
         let Some((chunk, mut buffer)) = queue.pop_front() else { continue };
-        let result = read(file, geometry, chunk, &mut buffer);
+        let result = read(source, geometry, chunk, &mut buffer);
         if done.send(Done { chunk, buffer, result }).is_err() {
             return;
         }
@@ -127,23 +128,28 @@ fn read_all(
 /// The kernel cuts advice to the device's read-ahead; this is the least that devices have.
 const ADVICE_LEN: u64 = 128 << 10;
 
-fn advise(file: &File, geometry: &Geometry, chunk: u32) {
+fn advise(source: &dyn Source, geometry: &Geometry, chunk: u32) {
     let (mut at, mut left) = (geometry.offset(chunk, 0), geometry.bytes_in(chunk));
+    if !source.is_here(at, left) {
+        return source.prefetch(at, left);
+    }
     while left > 0 {
         let len = left.min(ADVICE_LEN);
         // Only advice: the read that follows is right without it.
-        let _ = fadvise(file, at, NonZeroU64::new(len), Advice::WillNeed);
+        let _ = fadvise(source.file(), at, NonZeroU64::new(len), Advice::WillNeed);
         (at, left) = (at + len, left - len);
     }
 }
 
 /// Reads a chunk; what lies beyond the end of the file is zero.
-fn read(file: &File, geometry: &Geometry, chunk: u32, buffer: &mut [u8]) -> io::Result<()> {
+fn read(source: &dyn Source, geometry: &Geometry, chunk: u32, buffer: &mut [u8]) -> io::Result<()> {
     let len = usize::try_from(geometry.bytes_in(chunk)).unwrap_or(usize::MAX);
     let Some((filled, rest)) = buffer.split_at_mut_checked(len) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    file.read_exact_at(filled, geometry.offset(chunk, 0))?;
+    let at = geometry.offset(chunk, 0);
+    source.fetch(at, geometry.bytes_in(chunk))?;
+    source.file().read_exact_at(filled, at)?;
     rest.fill(0);
     Ok(())
 }

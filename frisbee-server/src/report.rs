@@ -192,6 +192,19 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds what others counted.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        self.blocks_sent += other.blocks_sent;
+        self.joins += other.joins;
+        self.requests += other.requests;
+        self.partial_requests += other.partial_requests;
+        self.blocks_repeated += other.blocks_repeated;
+        self.blocks_merged += other.blocks_merged;
+        self.blocks_on_their_way += other.blocks_on_their_way;
+        self.requests_over_share += other.requests_over_share;
+        self.datagrams_bad += other.datagrams_bad;
+    }
+
     pub(crate) fn add(&mut self, counters: &Counters) {
         self.blocks_sent += counters.blocks_sent;
         self.joins += counters.joins;
@@ -221,6 +234,10 @@ pub struct Progress {
     /// Counters.
     #[serde(flatten)]
     pub totals: Totals,
+    /// Datagrams that the kernel dropped before this program read them.
+    pub kernel_drops: u64,
+    /// Reads of the file that failed.
+    pub read_errors: u64,
     /// Clients that are loading.
     pub clients: Vec<ClientStatus>,
 }
@@ -289,6 +306,8 @@ mod tests {
             image_blocks: 4,
             blocks_waiting: 5,
             totals: Totals { blocks_sent: 6, ..Totals::default() },
+            kernel_drops: 0,
+            read_errors: 0,
             clients: Vec::new(),
         });
         let value = serde_json::to_value(&progress).unwrap();

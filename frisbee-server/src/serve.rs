@@ -10,7 +10,7 @@
 
 use crate::clock::Clock;
 use crate::exit_rule::{ExitRule, Over};
-use crate::gate::Gate;
+use crate::gate::{Budget, Gate};
 use crate::image::Image;
 use crate::network::is_unicast;
 use crate::outbox::Outbox;
@@ -29,6 +29,7 @@ use proto::server::{Event, RATE_MIN, RATE_START, RateConfig};
 use proto::time::{Duration, Instant};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Gaps shorter than this are spun through: a sleep ends about 30 us late. A longer gap is slept
@@ -108,21 +109,22 @@ impl Server {
         let several = unicast || settings.unicast;
         let peers = Peers::new(now, plan, &socket, !unicast, several);
         let rate = settings.bits_per_sec;
+        let own = rate.filter(|_| several).map(|rate| Arc::new(Budget::new(rate))).into_iter();
         let start_rate = match config.rate {
             RateConfig::Fixed(rate) => rate,
             RateConfig::Automatic { link } => link.unwrap_or(RATE_START).max(RATE_MIN),
         };
         let started = Started::new(&image, &socket, start_rate, rate.is_none());
         let failed = |source| ServeError::Thread { source };
-        let cache = PageCache::new(image.file.try_clone().map_err(failed)?, config.geometry);
+        let cache = PageCache::new(Arc::clone(&image.source), config.geometry);
         let reader =
-            Reader::start(image.file, config.geometry, slots, socket.waker()).map_err(failed)?;
+            Reader::start(image.source, config.geometry, slots, socket.waker()).map_err(failed)?;
         Ok(Self {
             clock,
             peers,
             ahead: ReadAhead::new(reader, cache, &config.geometry, slots),
             outbox,
-            gate: Gate::new(rate.filter(|_| several)),
+            gate: Gate::new(own.chain(settings.total.clone())),
             rule: ExitRule::new(settings.idle_exit, now),
             slots,
             block_wire_bits: config.block_wire_bits(),
@@ -302,6 +304,8 @@ impl Server {
             image_blocks: self.started.image_blocks,
             blocks_waiting: self.peers.blocks_waiting(),
             totals,
+            kernel_drops: self.socket.kernel_drops().unwrap_or(0),
+            read_errors: self.ahead.read_errors(),
             clients: self.peers.clients(now, false),
         }
     }

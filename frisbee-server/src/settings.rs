@@ -1,12 +1,14 @@
 //! What a server is told beyond its file and its network.
 
 use crate::exit_rule::IdleExit;
+use crate::gate::Budget;
 use crate::image::Image;
 use crate::network::{link_speed, overhead_bytes};
 use mcast::GroupSocket;
 use proto::server::{Config, IDLE_DEFAULT, RateConfig};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of a server, all with a default.
@@ -25,6 +27,8 @@ pub struct Settings {
     /// group's address is a machine's. Whoever can forge a source address can make a server that
     /// allows it send up to one file and a quarter to a victim.
     pub unicast: bool,
+    /// A bandwidth that this server shares with others of this process.
+    pub total: Option<Arc<Budget>>,
     /// Memory for chunks that were read ahead, in bytes.
     pub cache_bytes: u64,
 }
@@ -37,6 +41,7 @@ impl Default for Settings {
             idle_exit: IdleExit::After(IDLE_DEFAULT),
             keep_alive: None,
             unicast: false,
+            total: None,
             cache_bytes: 32 << 20,
         }
     }
@@ -95,7 +100,7 @@ impl SessionPlan {
 }
 
 /// A number that another run of this program does not have.
-fn random_number() -> u64 {
+pub(crate) fn random_number() -> u64 {
     // The standard library keys its hash maps with random numbers.
     RandomState::new().build_hasher().finish()
 }

@@ -267,6 +267,8 @@ mod tests {
             image_blocks: 204_800,
             blocks_waiting: 1,
             totals: Totals { blocks_sent: 102_400, blocks_repeated: 2048, ..Totals::default() },
+            kernel_drops: 0,
+            read_errors: 0,
             clients,
         };
         let text = table(&progress);

@@ -9,9 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 mod images;
-mod moto;
+
 use images::{name, native_image, seeded_image};
-use moto::Moto;
+use tests::moto::Moto;
 
 const CHUNK: u64 = 1 << 20;
 
@@ -21,6 +21,15 @@ fn length(bytes: &[u8]) -> u64 {
 
 fn ended(bytes: &[u8]) -> Option<(u64, [u8; 32])> {
     Some((length(bytes), *blake3::hash(bytes).as_bytes()))
+}
+
+fn options_of(moto: &Moto, cache: &Path) -> StoreOptions {
+    let cache_dir = Some(cache.into());
+    StoreOptions { cache_dir, settings: moto.environment(), ..StoreOptions::default() }
+}
+
+fn open(moto: &Moto, location: &str, cache: &Path) -> Store {
+    Store::open(location, options_of(moto, cache)).unwrap()
 }
 
 fn upload(store: &Store, name: &ImageName, bytes: &[u8]) {
@@ -43,7 +52,7 @@ fn images_come_and_go() {
     moto.bucket("come-and-go");
     let cache = tempfile::tempdir().unwrap();
     for location in ["s3://come-and-go", "s3://come-and-go/some/prefix/"] {
-        let store = moto.store(location, cache.path());
+        let store = open(&moto, location, cache.path());
         assert!(store.list().unwrap().is_empty());
         // One request, and several parts.
         for (text, chunks) in [("small.ndz", 2), ("project/large #1%.ndz", 21)] {
@@ -69,7 +78,7 @@ fn images_come_and_go() {
             store.list().unwrap().into_iter().map(|e| e.name.to_string()).collect();
         assert_eq!(listed, ["project/large #1%.ndz", "small.ndz"]);
         // Somebody else sees the same, and tells what two headers tell.
-        let other = moto.store(location, cache.path());
+        let other = open(&moto, location, cache.path());
         let details = other.describe(&name("project/large #1%.ndz")).unwrap();
         assert_eq!((details.chunks, details.headers_checked), (21, false));
         assert_eq!(details.source_bytes, 21 * 2000 * 512);
@@ -90,7 +99,7 @@ fn what_is_not_an_image_in_the_bucket_is_not_listed() {
         moto.request("PUT", &format!("/strange/{key}"), if key.ends_with('/') { "" } else { "x" });
     }
     let cache = tempfile::tempdir().unwrap();
-    let store = moto.store("s3://strange/p", cache.path());
+    let store = open(&moto, "s3://strange/p", cache.path());
     let listed: Vec<_> = store.list().unwrap().into_iter().map(|e| e.name.to_string()).collect();
     assert_eq!(listed, ["a.ndz"]);
 }
@@ -100,7 +109,7 @@ fn a_chunk_is_fetched_once_and_only_when_wanted() {
     let Some(moto) = Moto::get() else { return };
     moto.bucket("sparse");
     let cache = tempfile::tempdir().unwrap();
-    let store = moto.store("s3://sparse", cache.path());
+    let store = open(&moto, "s3://sparse", cache.path());
     let image = native_image(24);
     let name = name("herd.ndz");
     upload(&store, &name, &image);
@@ -132,8 +141,8 @@ fn a_replaced_object_is_noticed_and_never_mixed() {
     let Some(moto) = Moto::get() else { return };
     moto.bucket("replaced");
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let store = moto.store("s3://replaced", here.path());
-    let other = moto.store("s3://replaced", there.path());
+    let store = open(&moto, "s3://replaced", here.path());
+    let other = open(&moto, "s3://replaced", there.path());
     let name = name("a.ndz");
     let (old, new) = (seeded_image(3, 2), seeded_image(3, 4));
     upload(&store, &name, &old);
@@ -162,7 +171,7 @@ fn a_bucket_with_versions_goes_on_with_the_old_one() {
          <Status>Enabled</Status></VersioningConfiguration>",
     );
     let cache = tempfile::tempdir().unwrap();
-    let store = moto.store("s3://versions", cache.path());
+    let store = open(&moto, "s3://versions", cache.path());
     let (name, old) = (name("a.ndz"), seeded_image(2, 2));
     upload(&store, &name, &old);
     let source = store.open_image(&name).unwrap();
@@ -175,7 +184,7 @@ fn the_cache_is_bounded() {
     let Some(moto) = Moto::get() else { return };
     moto.bucket("bounded");
     let cache = tempfile::tempdir().unwrap();
-    let options = StoreOptions { cache_bytes: 5 * CHUNK, ..moto.options(cache.path()) };
+    let options = StoreOptions { cache_bytes: 5 * CHUNK, ..options_of(&moto, cache.path()) };
     let store = Store::open("s3://bounded", options).unwrap();
     for n in ["a", "b", "c"] {
         upload(&store, &name(n), &native_image(2));
@@ -203,7 +212,7 @@ fn a_broken_upload_leaves_nothing_but_the_reason() {
     let Some(moto) = Moto::get() else { return };
     moto.bucket("broken");
     let cache = tempfile::tempdir().unwrap();
-    let store = moto.store("s3://broken/p", cache.path());
+    let store = open(&moto, "s3://broken/p", cache.path());
     let name = name("a.ndz");
     upload(&store, &name, &seeded_image(2, 9));
     let mut image = native_image(20);
@@ -235,7 +244,7 @@ fn an_upload_can_be_gone_on_with() {
     let Some(moto) = Moto::get() else { return };
     moto.bucket("resumed");
     let cache = tempfile::tempdir().unwrap();
-    let store = moto.store("s3://resumed", cache.path());
+    let store = open(&moto, "s3://resumed", cache.path());
     let (a, image) = (name("a.ndz"), native_image(20));
     let mut first = store.begin_upload(&a, UploadOptions::default()).unwrap();
     let id = first.id();
@@ -273,7 +282,8 @@ fn an_upload_can_be_gone_on_with() {
     begin(&store);
     drop(store);
     assert!(!moto.has_unfinished("resumed"));
-    let options = StoreOptions { unfinished_for: Duration::ZERO, ..moto.options(cache.path()) };
+    let options =
+        StoreOptions { unfinished_for: Duration::ZERO, ..options_of(&moto, cache.path()) };
     let hasty = Store::open("s3://resumed", options).unwrap();
     begin(&hasty);
     hasty.sweep();
@@ -303,7 +313,7 @@ fn what_a_killed_server_left_is_aborted_by_the_next() {
     let Some(moto) = Moto::get() else { return };
     moto.bucket("dying");
     let cache = tempfile::tempdir().unwrap();
-    let options = moto.options(cache.path());
+    let options = options_of(&moto, cache.path());
     let lines: Vec<_> = options.settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child_that_dies_in_an_upload"])
@@ -312,13 +322,13 @@ fn what_a_killed_server_left_is_aborted_by_the_next() {
         .unwrap();
     assert!(!status.status.success());
     assert!(moto.has_unfinished("dying"));
-    let store = moto.store("s3://dying", cache.path());
+    let store = open(&moto, "s3://dying", cache.path());
     assert!(!moto.has_unfinished("dying"));
     assert!(store.list().unwrap().is_empty());
     // An upload of a server that lives is left alone.
     let mut alive = store.begin_upload(&name("b"), UploadOptions::default()).unwrap();
     alive.write(&native_image(10)[..9 << 20]).unwrap();
-    drop(moto.store("s3://dying", cache.path()));
+    drop(open(&moto, "s3://dying", cache.path()));
     assert!(moto.has_unfinished("dying"));
     alive.discard().unwrap();
     assert!(!moto.has_unfinished("dying"));
@@ -329,7 +339,7 @@ fn limits_and_wrong_places_are_told() {
     let Some(moto) = Moto::get() else { return };
     moto.bucket("limits");
     let cache = tempfile::tempdir().unwrap();
-    let options = StoreOptions { quota_bytes: Some(5 * CHUNK), ..moto.options(cache.path()) };
+    let options = StoreOptions { quota_bytes: Some(5 * CHUNK), ..options_of(&moto, cache.path()) };
     let store = Store::open("s3://limits", options).unwrap();
     upload(&store, &name("a"), &native_image(3));
     let announced = |bytes| UploadOptions { bytes: Some(bytes), ..UploadOptions::default() };
@@ -341,12 +351,16 @@ fn limits_and_wrong_places_are_told() {
         let error = Store::open(location, options).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     };
-    fails("s3://missing", moto.options(cache.path()), "cannot list the bucket");
-    let keep_old = StoreOptions { keep_old: true, ..moto.options(cache.path()) };
+    fails("s3://missing", options_of(&moto, cache.path()), "cannot list the bucket");
+    let keep_old = StoreOptions { keep_old: true, ..options_of(&moto, cache.path()) };
     fails("s3://limits", keep_old, "versions");
-    fails("s3://limits", StoreOptions { cache_dir: None, ..moto.options(cache.path()) }, "cache");
+    fails(
+        "s3://limits",
+        StoreOptions { cache_dir: None, ..options_of(&moto, cache.path()) },
+        "cache",
+    );
     let nowhere = Path::new("/proc/nowhere");
-    fails("s3://limits", moto.options(nowhere), "/proc/nowhere");
+    fails("s3://limits", options_of(&moto, nowhere), "/proc/nowhere");
 }
 
 #[test]
@@ -355,7 +369,7 @@ fn calls_may_come_from_threads_of_another_runtime() {
     moto.bucket("runtime");
     let cache = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let options = moto.options(cache.path());
+    let options = options_of(&moto, cache.path());
     let task = runtime.spawn(async move {
         let store = Store::open("s3://runtime", options).unwrap();
         upload(&store, &name("a"), &native_image(1));

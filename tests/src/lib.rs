@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod hfsplus;
 pub mod image_file;
 pub mod independent;
+pub mod moto;
 pub mod mount;
 pub mod netns;
 pub mod pcap;

@@ -85,6 +85,11 @@ impl Version {
         }
     }
 
+    /// The version of an image that begins with these bytes; `None` when no image does.
+    pub fn of_image(start: &[u8]) -> Option<Self> {
+        start.first_chunk().and_then(|magic| Self::from_magic(u32::from_le_bytes(*magic)))
+    }
+
     /// The version with this magic.
     pub fn from_magic(magic: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|v| v.magic() == magic)

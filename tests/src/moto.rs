@@ -1,9 +1,7 @@
-//! A real S3-speaking server on loopback, shared by the tests of this program.
+//! A real S3-speaking server (moto, from PyPI) on loopback, shared by the tests of one program.
 
-use image_store::{Store, StoreOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -15,8 +13,9 @@ from moto.server import main
 main(['-H', '127.0.0.1', '-p', '0'])
 ";
 
-/// The server.
-pub(crate) struct Moto {
+/// The server. It ends with the last handle.
+#[derive(Debug)]
+pub struct Moto {
     child: Child,
     address: String,
     log: Arc<Mutex<Vec<String>>>,
@@ -26,7 +25,10 @@ static SHARED: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
 
 impl Moto {
     /// The server, or `None` (said loudly) where moto is not installed.
-    pub(crate) fn get() -> Option<Arc<Self>> {
+    ///
+    /// # Panics
+    /// When it does not start, or is missing in CI.
+    pub fn get() -> Option<Arc<Self>> {
         let mut shared = SHARED.lock().unwrap();
         if let Some(moto) = shared.upgrade() {
             return Some(moto);
@@ -37,12 +39,12 @@ impl Moto {
     }
 
     fn start() -> Option<Self> {
-        // Where .ci/need-moto puts it.
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        // Where .ci/need-moto puts it; test programs are in target/debug/deps.
+        let program = std::env::current_exe().unwrap();
+        let target = program.ancestors().nth(3).unwrap();
         let python = target.join("moto/bin/python");
         if !target.join("moto/installed").exists() {
-            let must = std::env::var("CI").is_ok_and(|ci| ci == "true")
-                && rustix::process::geteuid().is_root();
+            let must = std::env::var("CI").is_ok_and(|ci| ci == "true") && crate::tools::is_root();
             assert!(!must, "no moto in {}; run make packages", target.display());
             eprintln!("SKIPPED: no moto in {}; run make packages", target.display());
             return None;
@@ -75,7 +77,10 @@ impl Moto {
     }
 
     /// One request; the answer as text.
-    pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> String {
+    ///
+    /// # Panics
+    /// When the server does not answer as it should.
+    pub fn request(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(
             stream,
@@ -93,38 +98,39 @@ impl Moto {
     }
 
     /// Makes a bucket.
-    pub(crate) fn bucket(&self, bucket: &str) {
+    ///
+    /// # Panics
+    /// When the server does not answer as it should.
+    pub fn bucket(&self, bucket: &str) {
         self.request("PUT", &format!("/{bucket}"), "");
     }
 
     /// True when parts of an unfinished upload are in the bucket.
-    pub(crate) fn has_unfinished(&self, bucket: &str) -> bool {
+    ///
+    /// # Panics
+    /// When the server does not answer as it should.
+    pub fn has_unfinished(&self, bucket: &str) -> bool {
         self.request("GET", &format!("/{bucket}?uploads"), "").contains("<UploadId>")
     }
 
     /// Requests so far whose line in the log has this in it.
-    pub(crate) fn requests(&self, text: &str) -> usize {
+    ///
+    /// # Panics
+    /// When the server does not answer as it should.
+    pub fn requests(&self, text: &str) -> usize {
         self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
-    /// Options of a store in this server.
-    pub(crate) fn options(&self, cache: &Path) -> StoreOptions {
-        let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        StoreOptions {
-            cache_dir: Some(PathBuf::from(cache)),
-            settings: vec![
-                setting("AWS_ENDPOINT", &format!("http://{}", self.address)),
-                setting("AWS_REGION", "us-east-1"),
-                setting("AWS_ACCESS_KEY_ID", "test"),
-                setting("AWS_SECRET_ACCESS_KEY", "test"),
-            ],
-            ..StoreOptions::default()
-        }
-    }
-
-    /// A store in this server.
-    pub(crate) fn store(&self, location: &str, cache: &Path) -> Store {
-        Store::open(location, self.options(cache)).unwrap()
+    /// What a client needs to know to use it, as variables of its environment.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let endpoint = format!("http://{}", self.address);
+        let variables = [
+            ("AWS_ENDPOINT", endpoint.as_str()),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ];
+        variables.map(|(name, value)| (name.into(), value.into())).into()
     }
 }
 

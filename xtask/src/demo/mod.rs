@@ -1,12 +1,14 @@
 //! The demo: a disk with this machine's own files is saved, restored twice, served to several
-//! clients at once, and compared each time.
+//! clients at once, saved to an image host and loaded from it, and compared each time.
 //!
 //! Each step has a module and prints what it does. Everything happens in one directory below
 //! `target`, which is removed at the end. No root is needed.
 
 mod disk;
 mod files;
+mod image_host;
 mod multicast;
+mod process;
 mod prove;
 mod restore;
 mod save;
@@ -45,6 +47,10 @@ pub(crate) fn run() -> Result<()> {
         prove::same_disk(&disk, &same)?;
         std::fs::remove_file(&disk)?;
     }
+
+    step("Save it straight to an image host, and load it from there by its name");
+    let disk = image_host::round_trip(&work, &made)?;
+    prove::same_disk(&disk, &same)?;
 
     step("Done");
     say("Nothing is missing, and everything is where it belongs.");

@@ -1,10 +1,11 @@
 //! Serving the image to several clients at once, by multicast on this machine's loopback.
 
+use super::process::Stopped;
 use super::steps::say;
 use super::work::Work;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Clients that load at the same time.
@@ -52,15 +53,4 @@ pub(super) fn load(work: &Work, image: &Path) -> Result<Vec<PathBuf>> {
     let status = server.0.wait()?;
     ensure!(status.success(), "frisbee-server failed: {status}");
     Ok(disks)
-}
-
-/// A process that does not outlive this value.
-struct Stopped(Child);
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        // Both fail when it has ended already, as it should have.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -38,9 +38,6 @@ pub(crate) struct Args {
     #[arg(required_unless_present_any = ["dir", "config", "print_config"], conflicts_with_all = ["dir", "config"])]
     pub(crate) image: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub(crate) host: HostArgs,
-
     /// Multicast or broadcast address of the group, IPv4 or IPv6; or the address of a machine:
     /// then each client that asks this machine is served by itself [default: 239.192.70.82]
     #[arg(short = 'm', long, value_name = "ADDRESS", value_parser = parse_group)]
@@ -128,6 +125,9 @@ pub(crate) struct Args {
     /// Print the version
     #[arg(short = 'v', long = "version", action = ArgAction::Version)]
     pub(crate) version: Option<bool>,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 }
 
 /// Examples and exit statuses, for `--help`.
@@ -204,6 +204,20 @@ impl Args {
 
     /// The configuration of an image host. Flags that one image has too mean the same here.
     pub(crate) fn host_config(&self) -> Result<Config, ConfigError> {
+        let only_for_one = [
+            (self.group.is_some(), "-m", "--groups"),
+            (self.broadcast, "-b", "`unicast`, which clients fall back to"),
+            (self.unicast, "--unicast", "`unicast` in its configuration, which is on"),
+            (self.burst.is_some(), "-B", "--session-bandwidth"),
+            (self.gap.is_some(), "-G", "--session-bandwidth"),
+            (self.socket_buffer.is_some(), "-k", "large ones anyway"),
+            (self.address_file.is_some(), "-A", "the rendezvous service"),
+            (self.force, "-f", "no way to serve broken images"),
+        ];
+        if let Some((_, option, instead)) = only_for_one.iter().find(|(given, ..)| *given) {
+            let text = format!("{option} is for one image; an image host has {instead}");
+            return Err(ConfigError::Sense(text));
+        }
         let mut config = self.host.config()?;
         if let Some(interface) = &self.interface {
             config.interface = interface.clone();
@@ -342,6 +356,22 @@ mod tests {
     fn broadcast_has_a_default_address() {
         assert_eq!(args("-b x").network().group.to_string(), "255.255.255.255");
         assert_eq!(args("-b -m 10.0.0.255 x").network().group.to_string(), "10.0.0.255");
+    }
+
+    #[test]
+    fn an_image_host_has_what_it_shares_with_one_image_and_nothing_else() {
+        let config =
+            args("--dir /i -i eth1 -W 10M -T 60 -K 15 --ttl 9 --loop").host_config().unwrap();
+        assert_eq!(config.interface, "eth1".parse().unwrap());
+        assert_eq!((config.bandwidth, config.idle_secs), (Some(10_000_000), 60));
+        assert_eq!((config.keep_alive_secs, config.ttl, config.multicast_loop), (15, 9, true));
+        for line in
+            ["-m 239.1.2.3", "-b", "--unicast", "-B 4", "-G 9", "-k 9", "-A f", "-f", "-T -1"]
+        {
+            let error = args(&format!("--dir /i {line}")).host_config().unwrap_err();
+            assert!(error.to_string().contains(line.split(' ').next().unwrap()), "{error}");
+        }
+        assert!(refused("--dir /i disk.ndz").contains("cannot be used with"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Asking for images.
 
-use crate::support::{Host, load, sample};
+use crate::support::{Host, load_alone, sample};
 use rendezvous::ErrorCode;
 use rendezvous::client::{Connection, Limits};
 use rendezvous::frame::{Message, Test, TestReply};
@@ -75,7 +75,7 @@ fn clients_load_images_by_name_by_multicast_and_by_unicast() {
         for (number, (name, more, disk)) in wanted.into_iter().enumerate() {
             let (host, target) = (&host, targets.path().join(number.to_string()));
             scope.spawn(move || {
-                load(host.rendezvous(), name, more, &target).unwrap();
+                load_alone(host.rendezvous(), name, more, &target).unwrap();
                 assert!(fs::read(&target).unwrap() == *disk, "{name}");
             });
         }

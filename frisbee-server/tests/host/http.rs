@@ -1,6 +1,6 @@
 //! The host over HTTP: what its own crate's tests cannot see, because they have no host.
 
-use crate::support::{Host, load, sample};
+use crate::support::{Host, load_alone, sample};
 use std::fs;
 
 #[test]
@@ -50,7 +50,7 @@ fn orbits_controller_finds_what_it_knows() {
     assert!(status == 200 && group.starts_with("239.192.82."), "{text}");
     let target = tempfile::tempdir().unwrap();
     let to = target.path().join("disk");
-    load(host.rendezvous(), "a.ndz", "", &to).unwrap();
+    load_alone(host.rendezvous(), "a.ndz", "", &to).unwrap();
     assert!(fs::read(&to).unwrap() == disk);
     let (_, body) = host.http_request("GET", "/frisbee/status", "", b"");
     let text = String::from_utf8(body).unwrap();

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Output};
 use std::time::Duration;
+use tests::wait::until;
 
 #[test]
 fn those_who_say_nothing_or_nonsense_are_shown_out() {
@@ -39,7 +40,25 @@ fn those_who_say_nothing_or_nonsense_are_shown_out() {
 }
 
 #[test]
-fn an_upload_that_stands_still_or_takes_too_long_is_broken_off() {
+fn an_upload_that_takes_too_long_is_broken_off() {
+    let rules = "[[access]]\nallow = ['get', 'put']\n";
+    let host = Host::start(103, &format!("[uploads]\ntotal_secs = 1\n{rules}"), &[]);
+    let options = UploadOptions { image: false, ..UploadOptions::default() };
+    let mut sender = host.upload("a", options);
+    let mut told = String::new();
+    until("it is told that it is too slow", || match sender.append(&[7; 5000]) {
+        Ok(()) => false,
+        Err(error) => {
+            told = error.to_string();
+            true
+        }
+    });
+    assert!(told.contains("total_secs"), "{told}");
+    assert!(!host.image("a").exists());
+}
+
+#[test]
+fn an_upload_that_stands_still_is_broken_off() {
     let rules = "[[access]]\nallow = ['get', 'put']\n";
     let host = Host::start(101, &format!("[uploads]\nidle_secs = 1\n{rules}"), &[]);
     let (_, image) = sample(1, 3);

@@ -3,6 +3,7 @@
 mod get;
 mod http;
 mod limits;
+mod network;
 mod objects;
 mod parent;
 mod put;

@@ -1,6 +1,6 @@
 //! An image host whose images are in an object store.
 
-use crate::support::{Host, load, sample};
+use crate::support::{Host, load_alone, sample};
 use rendezvous::upload::UploadOptions;
 use std::fs;
 use tests::moto::Moto;
@@ -23,7 +23,7 @@ fn images_of_an_object_store_are_served_while_they_come_and_new_ones_go_there() 
         for number in 0..3 {
             let (other, target, disk) = (&other, targets.path().join(number.to_string()), &disk);
             scope.spawn(move || {
-                load(other.rendezvous(), "os/a.ndz", "", &target).unwrap();
+                load_alone(other.rendezvous(), "os/a.ndz", "", &target).unwrap();
                 assert!(fs::read(&target).unwrap() == *disk);
             });
         }

@@ -1,6 +1,6 @@
 //! A host that gets what it lacks from another.
 
-use crate::support::{Host, load, sample};
+use crate::support::{Host, load_alone, sample};
 use nix::sys::signal::Signal;
 use rendezvous::ErrorCode;
 use rendezvous::record::Methods;
@@ -25,7 +25,7 @@ fn a_missing_image_is_fetched_once_and_then_served() {
         for number in 0..4 {
             let (rack, target, disk) = (&rack, targets.path().join(number.to_string()), &disk);
             scope.spawn(move || {
-                load(rack.rendezvous(), "os/a.ndz", "-B 1", &target).unwrap();
+                load_alone(rack.rendezvous(), "os/a.ndz", "-B 1", &target).unwrap();
                 assert!(fs::read(&target).unwrap() == *disk);
             });
         }

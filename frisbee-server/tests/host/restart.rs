@@ -1,6 +1,6 @@
 //! Restarts, reloads, and ends.
 
-use crate::support::{Host, load, sample};
+use crate::support::{Host, load_alone, sample};
 use nix::sys::signal::{Signal, kill};
 use rendezvous::record::Methods;
 use std::fs;
@@ -15,7 +15,7 @@ fn a_client_in_mid_load_survives_restarts_of_the_server() {
     let targets = tempfile::tempdir().unwrap();
     let target = targets.path().join("disk");
     let (rendezvous, to) = (host.rendezvous(), target.clone());
-    let client = std::thread::spawn(move || load(rendezvous, "a.ndz", "--no-fallback", &to));
+    let client = std::thread::spawn(move || load_alone(rendezvous, "a.ndz", "--no-fallback", &to));
     let mut addresses = Vec::new();
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         let sent = |host: &Host| {

@@ -214,7 +214,19 @@ pub(crate) fn sample(seed: u64, mebibytes: usize) -> (Vec<u8>, Vec<u8>) {
     (sample.bytes, image)
 }
 
-/// Runs a client in this process, as a node does: with an address of its own.
+/// Runs a client in this process, as a node does: with an address of its own on loopback.
+pub(crate) fn load_alone(
+    server: SocketAddr,
+    name: &str,
+    more: &str,
+    target: &Path,
+) -> Result<(), String> {
+    static NODES: AtomicU16 = AtomicU16::new(0x0101);
+    let [high, low] = NODES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    load(server, name, &format!("-i 127.79.{high}.{low} {more}"), target)
+}
+
+/// Runs a client in this process.
 pub(crate) fn load(
     server: SocketAddr,
     name: &str,
@@ -222,10 +234,8 @@ pub(crate) fn load(
     target: &Path,
 ) -> Result<(), String> {
     use clap::Parser;
-    static NODES: AtomicU16 = AtomicU16::new(0x0101);
-    let [high, low] = NODES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    let (server, address) = (server.to_string(), format!("127.79.{high}.{low}"));
-    let words = ["frisbee-client", "-i", &address, "--server", &server, "--image", name, "-q"];
+    let server = server.to_string();
+    let words = ["frisbee-client", "--server", &server, "--image", name, "-q"];
     let words = words.into_iter().chain(more.split_whitespace()).chain([target.to_str().unwrap()]);
     let args = frisbee_client::Args::try_parse_from(words).map_err(|error| error.to_string())?;
     let (status, interrupt) =

@@ -71,7 +71,8 @@ pub struct Args {
     #[arg(short = 'p', long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
     pub port: u16,
 
-    /// The network interface, by name or by its address (default: by route)
+    /// The network interface, by name or by its address (default: with -S the one towards the server,
+    /// else by route)
     #[arg(short = 'i', long, value_name = "INTERFACE")]
     pub interface: Option<InterfaceSelector>,
 

@@ -292,6 +292,7 @@ mod tests {
             host: "boss".into(),
             image: "image".into(),
             group: multicast(),
+            server: multicast().ip(),
             methods: Methods::UNICAST,
             bytes: 1,
         };

@@ -45,6 +45,8 @@ pub struct Found {
     pub image: String,
     /// The session's address; for unicast the server's.
     pub group: SocketAddr,
+    /// The address that blocks come from.
+    pub server: IpAddr,
     /// How it is sent.
     pub methods: Methods,
     /// Length of the image file.
@@ -116,6 +118,7 @@ impl Host {
             host: self.server.to_string(),
             image: self.image.to_string(),
             group: SocketAddr::new(IpAddr::V4(ip), port),
+            server: IpAddr::V4(server),
             methods: answer.methods,
             bytes: answer.bytes,
         })

@@ -32,16 +32,16 @@ use uuid::Uuid;
 pub fn load(args: &Args, status: &Status, interrupt: &Interrupt) -> Result<Report, ClientError> {
     let place = Place::open(args.target(), args.place(), None)?;
     let host = Host::of(args, interrupt);
-    let group = match &host {
+    let (group, server) = match &host {
         Some(host) => {
             let found = host.find()?;
             tracing::info!(group = %found.group, methods = %found.methods, "the host answered");
             status.set_found(found.clone());
-            found.group
+            (found.group, Some(found.server))
         }
-        None => SocketAddr::new(args.group(), args.port),
+        None => (SocketAddr::new(args.group(), args.port), None),
     };
-    let network = Network::new(args);
+    let network = Network::new(args, server);
     let socket = network.open(group)?;
     for warning in socket.warnings() {
         tracing::warn!("{warning}");

@@ -4,8 +4,8 @@
 //! What it never does: decide when to go.
 
 use crate::args::Args;
-use mcast::{GroupSocket, InterfaceSelector, Options, Role, SetupError};
-use std::net::SocketAddr;
+use mcast::{GroupAddress, GroupSocket, Interface, InterfaceSelector, Options, Role, SetupError};
+use std::net::{IpAddr, SocketAddr};
 
 /// How a socket is opened, wherever it leads.
 #[derive(Clone, Debug)]
@@ -15,12 +15,20 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(args: &Args) -> Self {
+    /// Without an interface of the command line, it is the one towards the `server` that a host
+    /// named, wherever the routing table sends multicast: what that server sends arrives there.
+    pub(crate) fn new(args: &Args, server: Option<IpAddr>) -> Self {
         let default = Options::default();
         let asked = args.socket_buffer.and_then(|kib| usize::try_from(kib).ok()).unwrap_or(0);
         let receive_buffer_bytes = asked.saturating_mul(1024).max(default.receive_buffer_bytes);
         let options = Options { receive_buffer_bytes, ..default };
-        Self { interface: args.interface.clone().unwrap_or_default(), options }
+        let towards = |server: IpAddr| {
+            let server = GroupAddress::new(server, args.port).ok()?;
+            let interface = Interface::by_route(&server).ok()?;
+            Some(InterfaceSelector::ByName(interface.name().to_owned()))
+        };
+        let interface = args.interface.clone().or_else(|| server.and_then(towards));
+        Self { interface: interface.unwrap_or_default(), options }
     }
 
     /// A client's socket for this group.

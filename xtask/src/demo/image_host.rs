@@ -41,7 +41,7 @@ pub(super) fn round_trip(work: &Work, disk: &Disk) -> Result<PathBuf> {
     say(&format!("frisbee-client --server {address} --image {NAME} DISK"));
     let loaded = work.path("by-name.raw");
     let load = Command::new(work.program("frisbee-client")?)
-        .args(["--server", address, "--image", NAME, "--quiet", "-T", "60"])
+        .args(["--server", address, "--image", NAME, "-i", "127.0.0.21", "--quiet", "-T", "60"])
         .arg(&loaded)
         .status()?;
     ensure!(load.success(), "frisbee-client failed: {load}");

@@ -95,9 +95,10 @@ fn serve_many(args: &Args) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let dir = config.dir.clone();
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let ready = |listening: Listening| {
         let Listening { rendezvous, http, streams } = listening;
-        let page = http.map_or(String::new(), |at| format!(", page and API at http://{at}/"));
+        let page = http.map_or(String::new(), |at| format!(", page and API at {scheme}://{at}/"));
         let plain = streams.map_or(String::new(), |at| format!(", plain streams at {at}"));
         let text = format!("serving {dir}: rendezvous at {rendezvous}{page}{plain}");
         if args.json {

@@ -46,7 +46,7 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// Opens an image and checks its headers.
-    pub(crate) fn open(store: &Store, name: &ImageName, entry: &Entry) -> Result<Self, HostError> {
+    pub(crate) fn open(store: &Store, name: &ImageName) -> Result<Self, HostError> {
         let source = store.open_image(name)?;
         let format = format(&source)
             .map_err(|source| StoreError::Io { doing: format!("read {name}"), source })?;
@@ -54,7 +54,8 @@ impl Subject {
             // Not whole: nobody shall begin to load it.
             store.describe(name)?;
         }
-        let (bytes, version) = (entry.bytes, entry.version.clone());
+        // Of what is open, whatever has its name by now.
+        let Entry { bytes, version, .. } = source.entry().clone();
         Ok(Self { name: name.clone(), bytes, version, source, format })
     }
 }

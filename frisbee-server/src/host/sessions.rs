@@ -124,7 +124,7 @@ impl Sessions {
             // Somebody else may have started it while this thread waited.
             match self.running(&entry) {
                 Some(session) => Ok(session),
-                None => self.start(name, &entry, None),
+                None => self.start(name, None),
             }
         };
         // Whoever waits has a handle of its own.
@@ -140,7 +140,7 @@ impl Sessions {
             let Some(name) = saved.name() else { continue };
             let resumed = match self.store.find(&name) {
                 Ok(Some(entry)) if entry.version == saved.version => {
-                    self.start(&name, &entry, Some(saved.address()))
+                    self.start(&name, Some(saved.address()))
                 }
                 Ok(_) => {
                     tracing::warn!("{name} was replaced or removed; its session is not resumed");
@@ -158,10 +158,9 @@ impl Sessions {
     fn start(
         self: &Arc<Self>,
         name: &ImageName,
-        entry: &Entry,
         again: Option<Address>,
     ) -> Result<Arc<Session>, HostError> {
-        let subject = Subject::open(&self.store, name, entry)?;
+        let subject = Subject::open(&self.store, name)?;
         let (address, socket) = self.open_socket(again)?;
         let settings = &self.plan.settings;
         let id = {

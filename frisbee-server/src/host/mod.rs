@@ -15,13 +15,13 @@ mod doors;
 mod error;
 mod events;
 mod parent;
+mod probes;
 mod rendezvous;
 mod run;
 mod session;
 mod sessions;
 mod state;
 mod stored;
-mod tests_of_network;
 mod uploads;
 
 pub use addresses::{GroupRange, PortRange};
@@ -36,12 +36,12 @@ use events::Events;
 use image_store::{Entry, ImageName, Store};
 use mcast::igmp::QuerierThread;
 use parent::Parent;
+use probes::Probes;
 use session::Session;
 use sessions::Sessions;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
-use tests_of_network::NetworkTests;
 use uploads::{Arrivals, UploadLimits};
 
 /// Everything that the services of an image host share.
@@ -53,7 +53,7 @@ pub(crate) struct Host {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) parent: Option<Arc<Parent>>,
-    pub(crate) tests: NetworkTests,
+    pub(crate) probes: Probes,
     pub(crate) events: Events,
     pub(crate) counters: Arc<Counters>,
     pub(crate) started_at: SystemTime,
@@ -85,7 +85,7 @@ impl Host {
         Arc::new(Self {
             access: RwLock::new(config.access()),
             sessions: Sessions::new(&config, Arc::clone(&store), events.clone()),
-            tests: NetworkTests::new(&config, querier),
+            probes: Probes::new(&config, querier),
             started_at: SystemTime::now(),
             arrivals,
             parent,

@@ -9,7 +9,7 @@ use crate::host::error::HostError;
 use crate::host::events::unix_secs;
 use crate::host::session::Session;
 use crate::host::uploads::{self, Deployed};
-use crate::host::{Host, doors::Doors, tests_of_network};
+use crate::host::{Host, doors::Doors, probes};
 use image_store::ImageName;
 use rendezvous::record::{
     Existing, GetAnswer, GetReply, GetRequest, Kind, Methods, PutAnswer, PutReply, PutRequest,
@@ -80,7 +80,7 @@ async fn converse(
             frame::Message::TroubleReply(frame::TroubleReply {}).encode()?
         }
         Request::Frame(frame::Message::Test(test)) => {
-            return tests_of_network::answer(host, stream, peer, test).await.map_err(Dropped::Io);
+            return probes::answer(host, stream, peer, test).await.map_err(Dropped::Io);
         }
         Request::Frame(_) => return Err(Dropped::NoRequest),
     };

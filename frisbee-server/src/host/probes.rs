@@ -20,14 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The tests of a host, and its own IGMP querier.
 #[derive(Debug)]
-pub(crate) struct NetworkTests {
+pub(crate) struct Probes {
     sender: Sender,
     querier: Option<QuerierThread>,
     /// The querier's own address.
     own: Option<Ipv4Addr>,
 }
 
-impl NetworkTests {
+impl Probes {
     pub(crate) fn new(config: &Config, querier: Option<(QuerierThread, Ipv4Addr)>) -> Self {
         let defaults = Limits::default();
         let bits_per_sec_max = config
@@ -81,9 +81,9 @@ fn run(
 ) -> io::Result<()> {
     let mut send =
         |message: &Message| stream.write_all(&message.encode().map_err(io::Error::other)?);
-    let asked = Asked { peer, local, querier: host.tests.querier() };
+    let asked = Asked { peer, local, querier: host.probes.querier() };
     let in_use = |group, port| host.sessions.uses(group, port);
-    match host.tests.sender.begin(test, asked, in_use) {
+    match host.probes.sender.begin(test, asked, in_use) {
         Err(error) => send(&Message::TestReply(TestReply::Refused { error })),
         Ok(planned) => {
             send(&Message::TestReply(planned.reply()))?;

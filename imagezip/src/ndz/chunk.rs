@@ -48,11 +48,6 @@ impl<'a> VerifiedChunk<'a> {
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
-
-    /// True when the chunk carries a proof that was checked, false when its format has none.
-    pub fn is_proven(&self) -> bool {
-        matches!(self.header.integrity, Integrity::Blake3 | Integrity::Sha1)
-    }
 }
 
 /// The digest of a native chunk: BLAKE3 over `bytes` (header area and payload) with the digest

@@ -2,8 +2,6 @@
 //! them, and restoring.
 
 use super::{CHUNK, Chunk, Fault, Native, SECTOR, index, require};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 /// An image that keeps every rule a reader must check.
 #[derive(Clone, Debug)]
@@ -66,19 +64,6 @@ impl Image {
             match bytes {
                 Some(bytes) => room.copy_from_slice(&bytes[..len]),
                 None => room.fill(0),
-            }
-        });
-    }
-
-    /// Writes what the image holds to a file, whose holes stay; zero regions are taken as holes.
-    ///
-    /// # Panics
-    /// When the file cannot be written.
-    pub fn restore_sparse(&self, file: &File) {
-        file.set_len(self.source_bytes()).unwrap();
-        self.for_all(|offset, bytes, _| {
-            if let Some(bytes) = bytes {
-                file.write_all_at(bytes, offset).unwrap();
             }
         });
     }

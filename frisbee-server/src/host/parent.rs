@@ -61,7 +61,6 @@ pub(crate) struct Parent {
     spool: PathBuf,
     arrivals: Arc<Arrivals>,
     counters: Arc<Counters>,
-    interrupt: Interrupt,
     known: Mutex<BTreeMap<ImageName, (Instant, Known)>>,
     fetching: Mutex<BTreeMap<ImageName, Instant>>,
 }
@@ -81,7 +80,6 @@ impl Parent {
             spool,
             arrivals,
             counters,
-            interrupt: Interrupt::never(),
             known: Mutex::default(),
             fetching: Mutex::default(),
         })
@@ -108,6 +106,11 @@ impl Parent {
             (Known::There { bytes, modified }, Some(entry))
                 if entry.bytes == bytes && modified.is_none_or(|time| time == entry.modified) =>
             {
+                Ok(Some(entry))
+            }
+            // Somebody has sent a newer one to this host: it must not be lost.
+            (Known::There { modified: Some(time), .. }, Some(entry)) if time < entry.modified => {
+                tracing::info!("{name} is newer here than at the parent");
                 Ok(Some(entry))
             }
             (Known::There { modified, .. }, _) => {
@@ -257,7 +260,7 @@ impl Parent {
         ];
         let words = words.map(OsStr::new).into_iter().chain([to.as_os_str()]);
         let args = Args::try_parse_from(words).map_err(|error| wrong(error.to_string()))?;
-        let loaded = frisbee_client::load(&args, &Status::new(), &self.interrupt);
+        let loaded = frisbee_client::load(&args, &Status::new(), &Interrupt::never());
         loaded.map(drop).map_err(|error| match error {
             ClientError::Setup(SetupError::Open(OpenError::InUse { .. })) => wrong(format!(
                 "{error}. A session of this host may have the parent's port: give this host other \

@@ -127,9 +127,6 @@ impl Arrivals {
         peer: IpAddr,
         options: UploadOptions,
     ) -> Result<Arriving, HostError> {
-        if self.lock().values().filter(|arrival| !arrival.fetched).count() >= self.limits.at_once {
-            return Err(HostError::TooManyUploads(self.limits.at_once));
-        }
         self.begin_as(name, peer, options, false)
     }
 
@@ -154,6 +151,10 @@ impl Arrivals {
         fetched: bool,
     ) -> Result<Arriving, HostError> {
         let mut running = self.lock();
+        let uploads = running.values().filter(|arrival| !arrival.fetched).count();
+        if !fetched && uploads >= self.limits.at_once {
+            return Err(HostError::TooManyUploads(self.limits.at_once));
+        }
         let id = running.keys().next_back().map_or(1, |last| last + 1);
         let arrival = Arrival {
             name: name.clone(),

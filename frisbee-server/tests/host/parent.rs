@@ -56,4 +56,11 @@ fn a_stale_image_is_fetched_anew_when_the_parent_is_always_asked() {
     fs::rename(boss.image("new"), boss.image("a")).unwrap();
     until("the new one is here", || bytes(&rack) == Some(6));
     assert_eq!(fs::read(rack.image("a")).unwrap(), b"second");
+    // A newer one that was sent to this host is not replaced by the parent's.
+    fs::write(rack.image("new"), b"our own").unwrap();
+    let latest = later + Duration::from_secs(100);
+    fs::File::options().append(true).open(rack.image("new")).unwrap().set_modified(latest).unwrap();
+    fs::rename(rack.image("new"), rack.image("a")).unwrap();
+    assert_eq!(bytes(&rack), Some(7));
+    assert_eq!(fs::read(rack.image("a")).unwrap(), b"our own");
 }

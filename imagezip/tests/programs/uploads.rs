@@ -111,14 +111,20 @@ fn a_host_that_is_not_there_is_named() {
 #[test]
 fn a_signal_tells_the_host_that_nothing_more_comes() {
     let place = Place::new();
-    // A hole of a tebibyte, to be saved as data: hours of work, whatever the machine.
-    std::fs::File::create(place.path("disk")).unwrap().set_len(1 << 40).unwrap();
+    // Some noise, which is sent soon; then a hole of a tebibyte, to be saved as data: hours of
+    // work, whatever the machine.
+    place.write("disk", &noise(3, 3 << 20));
+    let disk = std::fs::File::options().append(true).open(place.path("disk")).unwrap();
+    disk.set_len(1 << 40).unwrap();
     let (begun, has_begun) = channel();
     let host = FakeHost::start(vec![step(move |peer| {
         peer.hear_upload();
         peer.accept("u", 0);
+        // Before the first data the sender may not have heard that it may send.
+        let mut file = Vec::new();
+        assert!(matches!(peer.take_data(&mut file, 1), Ending::Enough));
         begun.send(()).unwrap();
-        match peer.take_data(&mut Vec::new(), usize::MAX) {
+        match peer.take_data(&mut file, usize::MAX) {
             Ending::Message(Message::Abort(abort)) => {
                 assert!(abort.reason.contains("interrupted"), "{}", abort.reason);
             }

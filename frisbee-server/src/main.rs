@@ -113,6 +113,6 @@ fn serve_many(args: &Args) -> Result<Exit> {
         }
     };
     let reread = || args.host_config();
-    host::run(config, reread, std::future::pending(), ready)?;
+    host::run(config, reread, ready)?;
     Ok(Exit::Done)
 }

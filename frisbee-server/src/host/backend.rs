@@ -240,7 +240,7 @@ impl web::Backend for HttpBackend {
         let name = parse_name(image)?;
         let entry = self.host.find(&name).await?;
         let was_running = self.host.sessions.running(&entry).is_some();
-        let session = self.host.session_for(&name).await?;
+        let session = self.host.session_for(entry).await?;
         tracing::info!("{peer} asks for {name} by HTTP: {}", session.address);
         Ok(web::SessionStart { session: self.describe(&session), was_running })
     }

@@ -3,9 +3,10 @@
 //! What it owns: the counts. What it never does: read from a connection.
 
 use crate::host::config::Limits;
+use crate::host::guard;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,7 +58,7 @@ impl Doors {
     }
 
     fn enter(&self, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Pass> {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = guard(&self.addresses);
         let count = addresses.entry(address).or_default();
         if *count >= self.per_address {
             tracing::debug!("{address} has {count} connections; one more was closed");
@@ -71,7 +72,7 @@ impl Doors {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = guard(&self.addresses);
         if let Some(count) = addresses.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {

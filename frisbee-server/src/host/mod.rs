@@ -40,7 +40,7 @@ use probes::Probes;
 use session::Session;
 use sessions::Sessions;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use uploads::{Arrivals, UploadLimits};
 
@@ -163,14 +163,22 @@ impl Host {
         .await
     }
 
-    /// The session that serves an image; started if there is none.
+    /// The session that serves an image that was found; started if there is none.
     pub(crate) async fn session_for(
         self: &Arc<Self>,
-        name: &ImageName,
+        entry: Entry,
     ) -> Result<Arc<Session>, HostError> {
-        let (host, name) = (Arc::clone(self), name.clone());
-        blocking(move || host.sessions.get_or_start(&name)).await
+        if let Some(session) = self.sessions.running(&entry) {
+            return Ok(session);
+        }
+        let host = Arc::clone(self);
+        blocking(move || host.sessions.get_or_start(&entry)).await
     }
+}
+
+/// A panic elsewhere leaves nothing half done under the host's locks.
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for work that may wait for a disk, without keeping others.

@@ -9,6 +9,7 @@
 
 use crate::host::counters::{Counters, bump};
 use crate::host::error::HostError;
+use crate::host::guard;
 use crate::host::uploads::Arrivals;
 use clap::Parser;
 use frisbee_client::{Args, ClientError, Status};
@@ -26,7 +27,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What the parent said holds this long, so that a herd of clients asks it once.
@@ -276,8 +277,4 @@ impl Parent {
         let first = addresses.ok().and_then(|mut all| all.next());
         first.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
     }
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

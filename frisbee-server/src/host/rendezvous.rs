@@ -173,7 +173,7 @@ async fn try_get(
     let entry = host.find(&name).await?;
     let session = match request.status {
         true => host.sessions.running(&entry),
-        false => Some(host.session_for(&name).await?),
+        false => Some(host.session_for(entry.clone()).await?),
     };
     let address = match &session {
         None => None,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, interval_at};
 use web::Tls;
 
 /// Why an image host does not run.
@@ -103,7 +104,7 @@ pub fn check(config: &Config) -> Result<(), RunError> {
     interface(config).map(drop)
 }
 
-/// Runs an image host until SIGINT or SIGTERM, or until `stop` resolves. `ready` is called when it
+/// Runs an image host until SIGINT or SIGTERM. `ready` is called when it
 /// listens. SIGHUP has `reread` read the access rules and the certificate again.
 ///
 /// # Errors
@@ -111,7 +112,6 @@ pub fn check(config: &Config) -> Result<(), RunError> {
 pub fn run(
     config: Config,
     reread: impl Fn() -> Result<Config, ConfigError>,
-    stop: impl Future<Output = ()>,
     ready: impl FnOnce(Listening),
 ) -> Result<(), RunError> {
     config.check()?;
@@ -126,7 +126,7 @@ pub fn run(
         .build()
         .map_err(RunError::Start)?;
     let host = Host::new(config, store, querier);
-    let served = runtime.block_on(serve(&host, tls, reread, stop, ready));
+    let served = runtime.block_on(serve(&host, tls, reread, ready));
     host.sessions.close();
     // Uploads are suspended by the end of their connections; whatever hangs is left behind.
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -137,7 +137,6 @@ async fn serve(
     host: &Arc<Host>,
     tls: Option<Arc<Tls>>,
     reread: impl Fn() -> Result<Config, ConfigError>,
-    stop: impl Future<Output = ()>,
     ready: impl FnOnce(Listening),
 ) -> Result<(), RunError> {
     let config = &host.config;
@@ -180,7 +179,6 @@ async fn serve(
     });
     ready(listening);
     tokio::select! {
-        () = stop => {}
         () = until(&mut interrupt) => tracing::info!("interrupted"),
         () = until(&mut terminate) => tracing::info!("terminated"),
         () = reload_for_ever(host, tls.as_deref(), &mut hangup, reread) => {}
@@ -195,7 +193,8 @@ async fn serve(
 
 /// Has leftovers of uploads that nobody goes on with removed, now and then.
 async fn sweep(host: Arc<Host>) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    // Opening the store was the first time.
+    let mut ticks = interval_at(Instant::now() + SWEEP_INTERVAL, SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
         let store = Arc::clone(&host.store);

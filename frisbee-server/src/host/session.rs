@@ -7,6 +7,7 @@
 use crate::host::addresses::Address;
 use crate::host::error::HostError;
 use crate::host::events::{Events, unix_secs};
+use crate::host::guard;
 use crate::host::stored::Stored;
 use crate::report::{ClientStatus, Progress, Started, Summary, Totals};
 use crate::settings::Settings;
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 use web::api::{Event, Trouble};
 
@@ -273,7 +274,7 @@ impl Session {
 
     /// What is known now.
     pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.live)
     }
 
     /// True when it serves this very image, and not an older one of the same name.

@@ -8,6 +8,7 @@ use crate::host::addresses::{Address, AddressPool};
 use crate::host::config::Config;
 use crate::host::error::HostError;
 use crate::host::events::Events;
+use crate::host::guard;
 use crate::host::session::{Session, Subject, Sums};
 use crate::host::state::{SavedSession, StateFile};
 use crate::settings::{BURST_DEFAULT, Settings, random_number};
@@ -16,7 +17,7 @@ use image_store::{Entry, ImageName, Store};
 use mcast::{InterfaceSelector, OpenError, Options, SetupError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use web::api::Event;
 
@@ -105,24 +106,18 @@ impl Sessions {
         inner.running.values().find(|session| session.serves(entry)).cloned()
     }
 
-    /// The session for an image; started if there is none. Waits for the image's headers to be
-    /// checked: call it where waiting is allowed.
+    /// The session for an image that was found; started if there is none. Waits for the image's
+    /// headers to be checked: call it where waiting is allowed.
     ///
     /// # Errors
-    /// When there is no such image, it is broken, or there is no room for one more session.
-    pub(crate) fn get_or_start(
-        self: &Arc<Self>,
-        name: &ImageName,
-    ) -> Result<Arc<Session>, HostError> {
-        let entry = self.store.find(name)?.ok_or_else(|| HostError::NoSuchImage(name.clone()))?;
-        if let Some(session) = self.running(&entry) {
-            return Ok(session);
-        }
+    /// When the image is gone, it is broken, or there is no room for one more session.
+    pub(crate) fn get_or_start(self: &Arc<Self>, entry: &Entry) -> Result<Arc<Session>, HostError> {
+        let name = &entry.name;
         let turn = Arc::clone(guard(&self.starting).entry(name.clone()).or_default());
         let started = {
             let _turn = guard(&turn);
             // Somebody else may have started it while this thread waited.
-            match self.running(&entry) {
+            match self.running(entry) {
                 Some(session) => Ok(session),
                 None => self.start(name, None),
             }
@@ -315,9 +310,4 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         guard(&self.inner)
     }
-}
-
-/// A panic elsewhere leaves nothing half done under these locks.
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

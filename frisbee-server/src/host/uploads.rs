@@ -17,12 +17,13 @@ pub(crate) use stream::serve_streams;
 use crate::host::counters::{Counters, bump};
 use crate::host::error::HostError;
 use crate::host::events::Events;
+use crate::host::guard;
 use image_store::{ImageName, Published, Store, Upload, UploadOptions};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 use web::api::Event;
 
@@ -102,12 +103,12 @@ impl Arrivals {
 
     /// What became of an upload of this id and name.
     pub(crate) fn verdict(&self, id: &str, name: &ImageName) -> Option<Remembered> {
-        let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdicts = guard(&self.verdicts);
         verdicts.iter().find(|known| known.id == id && known.name == *name).cloned()
     }
 
     fn remember(&self, verdict: Remembered) {
-        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut verdicts = guard(&self.verdicts);
         verdicts.push_front(verdict);
         verdicts.truncate(VERDICTS_MAX);
     }
@@ -197,7 +198,7 @@ impl Arrivals {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arrival>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.running)
     }
 }
 

@@ -4,6 +4,8 @@ CARGO ?= cargo
 # Seeds of the network simulator and cases of each property test that `make soak` tries.
 SOAK_SEEDS ?= 0..20000
 SOAK_CASES ?= 5000
+# Which of the two paths `make publish` writes; see docs/pxe.md.
+CHANNEL ?= test
 
 .DEFAULT_GOAL := help
 
@@ -12,8 +14,18 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build the programs into target/release
-	$(CARGO) build --release --workspace --bins
+build: ## build the programs: for this machine into target/release, static ones for nodes into target/node/bin
+	$(CARGO) build --release --bins --package imagezip --package frisbee-server --package frisbee-client
+	initfs/build-programs
+
+.PHONY: extract
+extract: ## make the nodes' boot image: target/node/{initfs.gz,vmlinuz,MANIFEST,pxe}
+	initfs/build-programs
+	initfs/extract
+
+.PHONY: publish
+publish: ## bring it to a TFTP or HTTP root: DEST=/srv/tftp [CHANNEL=test|production] [ORDERS=...]; BACK=1 undoes
+	@initfs/publish "$(DEST)" $(CHANNEL) $(if $(BACK),--back)
 
 .PHONY: test
 test: packages ## run every test (a few minutes; some need root and say so)

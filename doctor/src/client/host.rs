@@ -3,11 +3,12 @@
 //! What it owns: the TCP connection to the rendezvous port, its time limits, and what went wrong
 //! with it. What it never does: say what to do about it.
 
+use rendezvous::client::addresses;
 use rendezvous::frame::{
     Failure, HEADER_LEN, Header, Kind, Message, Test, TestReply, TestStart, VERSION,
 };
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -138,9 +139,8 @@ impl Host {
 fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (name, (tell, told)) = (host.to_owned(), channel());
     thread::spawn(move || {
-        let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
         // Nobody may wait for it any more.
-        let _ = tell.send(found);
+        let _ = tell.send(addresses(&name, port));
     });
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the name service does not answer");
     told.recv_timeout(RESOLVE_MAX).unwrap_or_else(|_| Err(late()))

@@ -19,13 +19,13 @@ use imagezip::ndz::Version;
 use mcast::{OpenError, SetupError};
 use rendezvous::ErrorCode;
 use rendezvous::ImageId;
-use rendezvous::client::{self, Limits, Patience, Server};
+use rendezvous::client::{self, Limits, Patience, Server, addresses};
 use rendezvous::record::{GetAnswer, GetRequest, Methods, Signature};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -273,8 +273,8 @@ impl Parent {
 
     /// The parent's address, for people.
     fn peer(&self) -> IpAddr {
-        let addresses = (self.server.host(), self.server.port()).to_socket_addrs();
-        let first = addresses.ok().and_then(|mut all| all.next());
+        let addresses = addresses(self.server.host(), self.server.port());
+        let first = addresses.ok().and_then(|all| all.into_iter().next());
         first.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
     }
 }

@@ -3,20 +3,17 @@
 //! What it owns: a stream, time limits, and the caller's wish to stop. Every read and write waits in
 //! short slices, so that a wish to stop is seen soon.
 
-use super::{ClientError, Server};
+use super::{ClientError, Server, addresses};
 use crate::frame::{HEADER_LEN, Header, Message};
 use crate::{OPENING_LEN, Opening, frame, opening};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A wish to stop is seen this late at most.
 const SLICE: Duration = Duration::from_millis(100);
-
-/// Addresses of one name that are tried at most.
-const ADDRESSES_MAX: usize = 16;
 
 /// Says whether the caller wants to stop. Asked often; must not wait.
 #[derive(Clone)]
@@ -100,11 +97,8 @@ impl Connection {
     /// # Errors
     /// When the name has no address, or none of them answers.
     pub fn open(server: &Server, limits: &Limits) -> Result<Self, ClientError> {
-        let found = (server.host(), server.port()).to_socket_addrs();
-        let addresses: Vec<_> = found
-            .map_err(|source| ClientError::Resolve { server: server.clone(), source })?
-            .take(ADDRESSES_MAX)
-            .collect();
+        let addresses = addresses(server.host(), server.port())
+            .map_err(|source| ClientError::Resolve { server: server.clone(), source })?;
         Self::open_any(server, &addresses, limits)
     }
 

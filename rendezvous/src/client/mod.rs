@@ -8,11 +8,13 @@
 mod ask;
 mod connection;
 mod error;
+mod resolve;
 mod server;
 
 pub use ask::{Patience, get, put, trouble};
 pub use connection::{Connection, Limits, Stop};
 pub use error::ClientError;
+pub use resolve::addresses;
 pub use server::{Location, LocationError, Server, ServerError};
 
 #[cfg(test)]

@@ -203,6 +203,22 @@ impl Network {
         );
     }
 
+    /// A port of the switch for a virtual machine: a tap of this name, which QEMU takes when it is
+    /// started by [`Network::switch_command`]. It goes away with the switch.
+    ///
+    /// # Panics
+    /// When `ip` refuses, for example because the name is taken.
+    pub fn add_tap(&self, name: &str) {
+        self.switch.ip_batch(&format!(
+            "tuntap add dev {name} mode tap\nlink set {name} master br0\nlink set {name} up\n"
+        ));
+    }
+
+    /// A command that will run where the switch is, as a virtual machine must that has a tap there.
+    pub fn switch_command(&self, program: &str) -> Command {
+        self.switch.command(program)
+    }
+
     /// Pulls a node's cable out of the switch for this long, which is what the test is about.
     ///
     /// # Panics

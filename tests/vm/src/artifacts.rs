@@ -1,0 +1,54 @@
+//! Where the things are that the tests use: what was built, and what Debian's packages put where.
+//!
+//! What it owns: every such path, and what to do when something is missing.
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// Firmware for UEFI machines, of package ovmf: the code, and the variables of a new machine.
+pub const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// See [`OVMF_CODE`].
+pub const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// The project's folder.
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Cargo's target folder, where the other targets of the Makefile put their results as well.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project().join("target"), PathBuf::from)
+}
+
+/// What `make extract` made: `vmlinuz`, `initfs.gz` and the files of a PXE server. `NODE_OUT` in the
+/// environment names another folder.
+pub fn node() -> PathBuf {
+    std::env::var_os("NODE_OUT").map_or_else(|| target().join("node"), PathBuf::from)
+}
+
+/// A kernel and its initial file system.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The kernel.
+    pub image: PathBuf,
+    /// A cpio archive, compressed.
+    pub initrd: PathBuf,
+}
+
+/// The node's boot image, for machines that are started without PXE.
+pub fn node_kernel() -> Kernel {
+    Kernel { image: node().join("vmlinuz"), initrd: node().join("initfs.gz") }
+}
+
+/// A program of this project for the lab's host: the newest that was built.
+///
+/// # Errors
+/// When there is none.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let places = ["release", "debug"].map(|profile| target().join(profile).join(name));
+    let age = |path: &PathBuf| path.metadata().and_then(|about| about.modified()).ok();
+    let newest = places.iter().filter(|path| path.is_file()).max_by_key(|path| age(path));
+    newest.cloned().with_context(|| {
+        format!("{} is missing: cargo build --release --bins", places[0].display())
+    })
+}

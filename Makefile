@@ -31,6 +31,11 @@ publish: ## bring it to a TFTP or HTTP root: DEST=/srv/tftp [CHANNEL=test|produc
 test: packages ## run every test (a few minutes; some need root and say so)
 	$(CARGO) test --workspace
 
+.PHONY: vmtest
+vmtest: packages extract ## the boot image in virtual machines: PXE, loads, saves, faults (half an hour)
+	$(CARGO) build --release --bins --package imagezip --package frisbee-server
+	$(CARGO) test --package vmtest -- --include-ignored --test-threads=1
+
 .PHONY: demo
 demo: packages ## save a disk, restore it, serve it to three clients, prove that nothing is missing
 	$(CARGO) build --release --bins --package imagezip --package frisbee-server \

@@ -68,7 +68,12 @@ pub fn expected(image: &Path, path: &Path, bytes: u64) -> Result<()> {
 pub fn compare(left: &Path, right: &Path) -> Result<()> {
     let (mut files, mut buffers) = ([File::open(left)?, File::open(right)?], [vec![], vec![]]);
     let lengths = [files[0].metadata()?.len(), files[1].metadata()?.len()];
-    ensure!(lengths[0] == lengths[1], "{} and {} differ: {lengths:?}", left.display(), right.display());
+    ensure!(
+        lengths[0] == lengths[1],
+        "{} and {} differ: {lengths:?}",
+        left.display(),
+        right.display()
+    );
     let mut at = 0_u64;
     while at < lengths[0] {
         for (file, buffer) in files.iter_mut().zip(&mut buffers) {
@@ -94,14 +99,14 @@ fn kept(kind: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let lock = File::create(folder.join("lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     let digest = blake3::hash(&fs::read(SCRIPT)?).to_hex();
-    let name = format!("debian-{}.{kind}", digest.get(..16).unwrap_or_default());
-    let path = folder.join(name);
+    let ours = format!("debian-{}", digest.get(..16).unwrap_or_default());
+    let path = folder.join(format!("{ours}.{kind}"));
     if !path.exists() {
         // What earlier versions of the script made is of no use any more.
         for entry in fs::read_dir(&folder)?.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.starts_with("debian-") && name.ends_with(&format!(".{kind}")) {
+            if name.starts_with("debian-") && !name.starts_with(&ours) {
                 fs::remove_file(entry.path())?;
             }
         }

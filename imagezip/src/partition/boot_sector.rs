@@ -25,6 +25,10 @@ pub(super) const ENTRY_LEN: u64 = 16;
 /// Offset of the type byte in an entry.
 pub(super) const KIND_OFFSET: u64 = 4;
 
+/// Offset, in an entry, of what tells where it ends: three bytes of end as cylinder, head and
+/// sector, then start and count.
+pub(super) const PLACE_OFFSET: u64 = 5;
+
 /// The type byte that protects a GPT.
 pub(super) const PROTECTIVE: u8 = 0xEE;
 

@@ -26,10 +26,23 @@ pub(super) struct Ebr {
     pub(super) lba: u64,
     /// Data entries Linux would number, with their place.
     pub(super) data: Vec<(Entry, SectorRange)>,
-    /// Where the next record is, and its sector.
-    next: Option<(u64, Sector)>,
+    /// Where the next record is.
+    pub(super) next: Option<Link>,
     /// An entry had to be ignored.
     ignored: bool,
+}
+
+/// What leads from one record to the next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    /// Of the entry, 0 to 3.
+    pub(super) slot: u32,
+    /// The logical sector the next record is in.
+    pub(super) lba: u64,
+    /// The same as a sector.
+    sector: Sector,
+    /// Logical sectors that the link says the next record and its partition take.
+    pub(super) count: u32,
 }
 
 /// Why the chain ended.
@@ -83,7 +96,13 @@ impl<'a> Chain<'a> {
             };
             if entry.is_extended() {
                 if ebr.next.is_none() {
-                    ebr.next = Some((self.first + u64::from(entry.start), range.start()));
+                    let lba = self.first + u64::from(entry.start);
+                    ebr.next = Some(Link {
+                        slot: entry.slot,
+                        lba,
+                        sector: range.start(),
+                        count: entry.count,
+                    });
                     self.part_count = u64::from(entry.count);
                 } else {
                     ebr.ignored = true;
@@ -120,7 +139,7 @@ impl<'a> Chain<'a> {
             if visit(&ebr) {
                 return Ok(Walked::ToTheEnd);
             }
-            let Some((next, target)) = ebr.next else {
+            let Some(Link { lba: next, sector: target, .. }) = ebr.next else {
                 let reason = "an entry that Linux ignores";
                 return Ok(ignored.map_or(Walked::ToTheEnd, |at| Walked::Broken(reason, at)));
             };

@@ -3,8 +3,9 @@
 //! What it owns: [`read`] and its answer, [`Table`]: MBR with logical partitions, GPT with its backup,
 //! hybrids of both, or none. Also what a load needs: moving a GPT to a disk of another size
 //! ([`gpt::Relocation`]), checking that partitions fit ([`check_fits`]), and changing the type of a
-//! partition ([`mbr::set_type`], [`gpt::set_type`]). What it never does: look into partitions, write
-//! to a disk, or choose between two stories: a table that contradicts itself has a [`Problem`].
+//! partition ([`mbr::set_type`], [`gpt::set_type`]) or the end of the last one ([`grow`]). What it
+//! never does: look into partitions, write to a disk unless told to ([`grow::Growth::apply`]), or
+//! choose between two stories: a table that contradicts itself has a [`Problem`].
 //!
 //! The caller's promise: what is not inside a partition it understands is kept up to
 //! [`Table::keep_end`], and [`Table::metadata`] is kept wherever it is.
@@ -15,6 +16,7 @@ mod ebr;
 mod excerpt;
 mod fit;
 pub mod gpt;
+pub mod grow;
 mod kind;
 mod lba;
 pub mod mbr;

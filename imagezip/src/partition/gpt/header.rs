@@ -362,6 +362,20 @@ impl GptCopy {
         true
     }
 
+    /// Moves the end of an entry in use to another logical sector, which it includes; false when
+    /// there is no such partition. The header is left alone.
+    pub(super) fn set_last(&mut self, number: u32, last: u64) -> bool {
+        if !self.entries().any(|entry| entry.number == number) {
+            return false;
+        }
+        let at = u64::from(number.saturating_sub(1)) * u64::from(self.header.entry_bytes);
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let entry = self.entries.get_mut(at..).map(RawEntry::mut_from_prefix);
+        let Some(Ok((raw, _))) = entry else { return false };
+        raw.ending_lba = last.into();
+        true
+    }
+
     /// Where header and entries are.
     pub(super) fn ranges(&self, size: LbaSize) -> impl Iterator<Item = SectorRange> + use<> {
         let header = size.range(self.header.my_lba, 1);

@@ -6,10 +6,12 @@
 //! The primary header is in logical sector 1. The backup is where the primary says; if the primary
 //! is broken, at the disk's end, or where the disk ended when the protective MBR was written.
 
+mod growth;
 mod header;
 mod relocation;
 
 pub use super::set_type::set_gpt_type as set_type;
+pub(super) use growth::plan as plan_growth;
 pub use header::{GptCopy, GptEntry, GptFault, Header};
 pub use relocation::{Relocation, RelocationError};
 

@@ -72,22 +72,52 @@ impl Relocation {
             let (primary, backup) = *faults;
             RelocationError::Broken { primary, backup }
         })?;
+        let copy = gpt.chosen().ok_or(RelocationError::TooSmall { target })?;
+        let layout = Layout::plan(source, &gpt, target)?;
+        let [backup, primary] = layout.copies(&copy.entries)?;
+        let patches = [backup, primary, layout.protective].concat();
+        Ok(Self { patches, obsolete: old_backup(&gpt) })
+    }
+}
+
+/// The headers of a GPT made for a disk of some size, and what follows from them.
+pub(super) struct Layout {
+    size: LbaSize,
+    target: SectorCount,
+    /// The primary header.
+    pub(super) primary: Header,
+    /// Changes to the protective MBR.
+    pub(super) protective: Vec<Patch>,
+}
+
+impl Layout {
+    /// Places both copies of `gpt`, which was read from `source`, on a disk of `target` sectors.
+    pub(super) fn plan(
+        source: &dyn ReadDisk,
+        gpt: &Gpt,
+        target: SectorCount,
+    ) -> Result<Self, RelocationError> {
         let size = gpt.lba_size;
         let too_small = || RelocationError::TooSmall { target };
         let copy = gpt.chosen().ok_or_else(too_small)?;
         let last = size.count_on(target).checked_sub(1).ok_or_else(too_small)?;
         let record = record(source, size)?;
-        let primary = new_primary(&gpt, copy, &record, last, target)?;
-        let backup = new_backup(&primary, last, size).ok_or_else(too_small)?;
+        let primary = new_primary(gpt, copy, &record, last, target)?;
+        let protective = protective_patches(&record, copy, last);
+        Ok(Self { size, target, primary, protective })
+    }
 
-        let mut patches = vec![
-            patch(size, backup.entries_lba, &copy.entries).ok_or_else(too_small)?,
-            patch(size, backup.my_lba, &backup.encode()).ok_or_else(too_small)?,
-            patch(size, primary.entries_lba, &copy.entries).ok_or_else(too_small)?,
-            patch(size, primary.my_lba, &primary.encode()).ok_or_else(too_small)?,
-        ];
-        patches.extend(protective_patches(&record, copy, last));
-        Ok(Self { patches, obsolete: old_backup(&gpt) })
+    /// What is to be written of the backup, and of the primary, around this array of entries. The
+    /// primary's checksum of the entries is that of this array.
+    pub(super) fn copies(&self, entries: &[u8]) -> Result<[Vec<Patch>; 2], RelocationError> {
+        let too_small = || RelocationError::TooSmall { target: self.target };
+        let primary = &self.primary;
+        let backup = new_backup(primary, primary.alternate_lba, self.size).ok_or_else(too_small)?;
+        let copy = |header: &Header| {
+            let array = patch(self.size, header.entries_lba, entries)?;
+            Some(vec![array, patch(self.size, header.my_lba, &header.encode())?])
+        };
+        Ok([copy(&backup).ok_or_else(too_small)?, copy(primary).ok_or_else(too_small)?])
     }
 }
 

@@ -11,15 +11,17 @@ mod file;
 pub mod in_use;
 pub mod memory;
 mod open;
+mod partitions;
 mod patched;
 mod positional;
 mod rescue;
-mod sys;
+pub(crate) mod sys;
 mod window;
 
 pub use aligned::{ALIGNMENT, AlignedBuf};
 pub use file::{FileDisk, Kind, RereadWarning, Uncached};
 pub use open::{OpenError, RegularFile, SourceOptions, TargetOptions, open_source, open_target};
+pub use partitions::KernelPartition;
 pub use patched::Patched;
 pub use rescue::rescue_read;
 pub use window::Window;

@@ -19,6 +19,7 @@ pub mod ext;
 pub mod f2fs;
 pub mod fat;
 mod features;
+pub mod grow;
 pub mod hfsplus;
 mod identity;
 pub mod jfs;

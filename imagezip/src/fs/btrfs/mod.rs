@@ -51,6 +51,11 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
     }))
 }
 
+/// Which device of a btrfs `disk` is; `None` when it is none.
+pub(super) fn device_of(disk: &dyn ReadDisk) -> Result<Option<u64>, DiskError> {
+    Ok(Superblock::read(disk)?.map(|superblock| superblock.raw().dev_item.devid.get()))
+}
+
 fn allocated(disk: &dyn ReadDisk, superblock: &Superblock) -> Result<SectorSet, Refusal> {
     superblock.verify()?;
     superblock.check_state()?;

@@ -48,6 +48,12 @@ pub fn probe(disk: &dyn ReadDisk) -> Result<Option<Filesystem>, DiskError> {
     }))
 }
 
+/// Why the filesystem on `disk` has to be repaired before anybody writes to it; `None` when nothing
+/// in its superblock says so, also when a journal has to be replayed.
+pub(super) fn damage_of(disk: &dyn ReadDisk) -> Result<Option<&'static str>, DiskError> {
+    Ok(Superblock::read(disk)?.and_then(|superblock| state::damage(&superblock)))
+}
+
 fn allocated(disk: &dyn ReadDisk, superblock: &Superblock) -> Result<SectorSet, Refusal> {
     let features = superblock.features;
     if features.has(features::JOURNAL_DEV) {

@@ -56,6 +56,18 @@ pub(super) fn check_superblock(superblock: &Superblock) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What only a check by e2fsck can put right.
+pub(super) fn damage(superblock: &Superblock) -> Option<&'static str> {
+    let state = superblock.raw().s_state.get();
+    if state & STATE_ERROR != 0 {
+        Some("it recorded errors: run e2fsck -f on it")
+    } else if state & STATE_VALID == 0 && !superblock.features.has(HAS_JOURNAL) {
+        Some("it was not unmounted cleanly and has no journal: run e2fsck on it")
+    } else {
+        None
+    }
+}
+
 /// Refuses a filesystem that another machine has in use, as multi-mount protection tells.
 pub(super) fn check_mmp(
     disk: &dyn ReadDisk,

@@ -1,7 +1,7 @@
 //! Disk images: save what is allocated on a disk, restore it elsewhere.
 //!
-//! What it is: the library behind `imagezip`, `imageunzip` and `imagedump`, and the disk half of the
-//! frisbee programs. What it owns: disks, partition tables, filesystem allocation maps, the ndz
+//! What it is: the library behind `imagezip`, `imageunzip`, `imagedump` and `imagegrow`, and the disk
+//! half of the frisbee programs. What it owns: disks, partition tables, filesystem allocation maps, the ndz
 //! image formats, and the pipelines that save and load. What it never does: talk to a network.
 //!
 //! Read the modules in this order: [`units`], [`sector_set`], [`disk`], [`partition`], [`fs`].

@@ -47,15 +47,7 @@ impl Lab {
     /// As [`Self::new`].
     #[must_use]
     pub fn with_boot_image(test: &str) -> Option<Self> {
-        let files = [node().join("vmlinuz"), node().join("initfs.gz"), OVMF_CODE.into()];
-        if let Some(missing) = files.iter().find(|file| !file.is_file()) {
-            let why = format!("{} is missing; run make extract", missing.display());
-            let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-            assert!(!(ci && is_root()), "{test} cannot run in CI: {why}");
-            eprintln!("SKIPPED: {test}: {why}");
-            return None;
-        }
-        Self::new(test)
+        if has_boot_image(test) { Self::new(test) } else { None }
     }
 
     /// The host, where the servers run.
@@ -121,4 +113,19 @@ impl Lab {
     pub(crate) fn switch_command(&self, program: &str) -> Command {
         self.network.switch_command(program)
     }
+}
+
+/// Whether the node's boot image was made; says loudly that a test cannot run where it was not.
+///
+/// # Panics
+/// As [`Lab::new`].
+#[must_use]
+pub fn has_boot_image(test: &str) -> bool {
+    let files = [node().join("vmlinuz"), node().join("initfs.gz"), OVMF_CODE.into()];
+    let Some(missing) = files.iter().find(|file| !file.is_file()) else { return true };
+    let why = format!("{} is missing; run make extract", missing.display());
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!(ci && is_root()), "{test} cannot run in CI: {why}");
+    eprintln!("SKIPPED: {test}: {why}");
+    false
 }

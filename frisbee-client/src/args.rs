@@ -157,7 +157,8 @@ pub struct Args {
     #[arg(long)]
     pub progress_lines: bool,
 
-    /// Print JSON objects, one a line, on standard output: joined, progress, done or failed
+    /// Print JSON objects, one a line, on standard output: found, joined, fallback, progress, done or
+    /// failed. In failed, class is refused, server, network, disk, damaged, interrupted or failed
     #[arg(long)]
     pub json: bool,
 

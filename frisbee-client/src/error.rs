@@ -1,7 +1,8 @@
 //! Why a load ended.
 
 use crate::advice::Silence;
-use imagezip::cli::Exit;
+use imagezip::cli::{Class, Exit};
+use imagezip::disk::OpenError;
 use imagezip::load::LoadError;
 use imagezip::ndz::FormatError;
 use mcast::{SetupError, SocketError};
@@ -92,6 +93,25 @@ impl ClientError {
             _ => false,
         };
         if is_refusal && !is_touched { Exit::Refused } else { Exit::Failed }
+    }
+
+    /// What kind of failure it is, for programs; `is_touched` as in [`Self::exit`].
+    pub fn class(&self, is_touched: bool) -> Class {
+        match self {
+            _ if self.is_interruption() => Class::Interrupted,
+            Self::Host(_) => Class::Server,
+            Self::Setup(_) | Self::Socket(_) | Self::GaveUp(_) => Class::Network,
+            Self::Load(LoadError::Format(FormatError::Corrupt { .. })) => Class::Damaged,
+            Self::Rejected { source, .. } if matches!(**source, FormatError::Corrupt { .. }) => {
+                Class::Damaged
+            }
+            _ if self.exit(is_touched) == Exit::Refused => Class::Refused,
+            Self::Load(LoadError::Open(OpenError::SectorSize { .. })) => Class::Refused,
+            Self::Load(LoadError::EndedEarly) => Class::Failed,
+            Self::Load(LoadError::Format(_) | LoadError::Image { .. }) => Class::Damaged,
+            Self::Load(_) => Class::Disk,
+            _ => Class::Failed,
+        }
     }
 
     /// True when a signal ended the load.

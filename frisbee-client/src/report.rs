@@ -181,6 +181,7 @@ pub fn print_failed(args: &Args, error: &ClientError, status: &Status, exit: Exi
     if args.json {
         let object = json!({
             "event": "failed",
+            "class": error.class(status.is_touched()).name(),
             "error": error.to_string(),
             "refused": exit == Exit::Refused,
             "target_incomplete": status.is_touched(),

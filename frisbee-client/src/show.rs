@@ -4,6 +4,7 @@
 //! never does: make the load wait for whoever reads what is printed.
 
 use crate::status::Status;
+use imagezip::progress::Tenths;
 use imagezip::units::HumanBytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -81,21 +82,13 @@ struct Steps {
     found: bool,
     joined: bool,
     fallbacks: usize,
-    tenths: u32,
+    tenths: Tenths,
 }
 
 impl Steps {
-    /// True when another tenth is done.
-    fn step(&mut self, status: &Status) -> bool {
-        let tenths = status.percent() / 10;
-        let is_new = tenths > self.tenths;
-        self.tenths = self.tenths.max(tenths);
-        is_new
-    }
-
     /// The line that testbed controllers look for.
     fn line(&mut self, status: &Status) -> String {
-        if !self.step(status) {
+        if !self.tenths.step(status.percent()) {
             return String::new();
         }
         let (percent, left) = (status.percent(), status.chunks_left());
@@ -142,7 +135,7 @@ impl Steps {
             });
             lines += &format!("{object}\n");
         }
-        if self.step(status) {
+        if self.tenths.step(status.percent()) {
             let object = json!({
                 "event": "progress",
                 "percent": status.percent(),

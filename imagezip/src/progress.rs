@@ -52,6 +52,13 @@ impl Progress {
         Self::default()
     }
 
+    /// Share of the allocated sectors processed, rounded down; 0 as long as nothing is known.
+    pub fn percent(&self) -> u32 {
+        let (done, total) = (self.done_bytes.load(Relaxed), self.total_bytes.load(Relaxed));
+        let percent = u128::from(done) * 100 / u128::from(total.max(1));
+        u32::try_from(percent).unwrap_or(100).min(100)
+    }
+
     /// Says how many threads a stage has.
     pub fn set_threads(&self, stage: Stage, threads: usize) {
         self.of(&self.threads, stage).store(u64::try_from(threads).unwrap_or(1), Relaxed);
@@ -96,5 +103,21 @@ impl Progress {
             Stage::Compute => compute,
             Stage::Output => output,
         }
+    }
+}
+
+/// Which tenths of the work have been told: programs and controllers hear of each once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tenths {
+    told: u32,
+}
+
+impl Tenths {
+    /// True when another tenth is done.
+    pub fn step(&mut self, percent: u32) -> bool {
+        let tenths = percent / 10;
+        let is_new = tenths > self.told;
+        self.told = self.told.max(tenths);
+        is_new
     }
 }

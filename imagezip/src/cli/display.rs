@@ -1,8 +1,10 @@
-//! Progress for people: a bar on a terminal, lines of dots on request, otherwise nothing.
+//! Progress: a bar on a terminal, lines of dots or JSON objects on request, otherwise nothing.
 
-use crate::progress::Progress;
+use super::speak::{print, say};
+use crate::progress::{Progress, Tenths};
 use crate::units::HumanBytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,8 +19,29 @@ pub enum Shown {
     Auto,
     /// Lines of dots, as the deployed tools print them: one a mebibyte of image.
     Dots,
+    /// A JSON object a line, for every tenth.
+    Json(Stream),
     /// Nothing.
     Nothing,
+}
+
+/// Where JSON objects go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error, when the output is the image.
+    Error,
+}
+
+impl Stream {
+    /// Writes a line. Nobody may be listening; work goes on all the same.
+    pub fn line(self, line: &serde_json::Value) {
+        match self {
+            Self::Output => drop(print(&format!("{line}\n"))),
+            Self::Error => say(format_args!("{line}")),
+        }
+    }
 }
 
 impl Shown {
@@ -50,6 +73,9 @@ impl Display {
         let thread = match shown {
             Shown::Auto if terminal => Some(std::thread::spawn(move || show_bar(&progress, wait))),
             Shown::Dots => Some(std::thread::spawn(move || show_dots(&progress, wait))),
+            Shown::Json(stream) => {
+                Some(std::thread::spawn(move || show_json(&progress, stream, wait)))
+            }
             _ => None,
         };
         Self { stop: Some(stop), thread }
@@ -92,6 +118,27 @@ fn message(progress: &Progress, elapsed: Duration) -> String {
         text += &format!(", {} s left", u128::from(total - done) / rate + 1);
     }
     text + &format!(", limited by {}", progress.limiting_stage().name())
+}
+
+fn show_json(progress: &Progress, stream: Stream, wait: impl Fn() -> bool) {
+    let start = Instant::now();
+    let mut tenths = Tenths::default();
+    let mut more = true;
+    while more {
+        more = wait();
+        let percent = progress.percent();
+        if tenths.step(percent) {
+            let (read, all) = (&progress.done_bytes, &progress.total_bytes);
+            stream.line(&json!({
+                "event": "progress",
+                "percent": percent,
+                "seconds": start.elapsed().as_secs_f64(),
+                "bytes_read": read.load(Relaxed),
+                "bytes_left": all.load(Relaxed).saturating_sub(read.load(Relaxed)),
+                "image_bytes": progress.image_bytes.load(Relaxed),
+            }));
+        }
+    }
 }
 
 fn show_dots(progress: &Progress, wait: impl Fn() -> bool) {

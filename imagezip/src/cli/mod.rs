@@ -2,12 +2,14 @@
 //!
 //! What it never does: know what a program is for.
 
+mod class;
 mod display;
 mod exit;
 mod size;
 mod speak;
 
-pub use display::{Display, Shown};
+pub use class::Class;
+pub use display::{Display, Shown, Stream};
 pub use exit::{EXIT_STATUS_HELP, Exit};
 pub use size::{default_threads, parse_bandwidth, parse_memory, parse_threads};
 pub use speak::{chain, print, say};

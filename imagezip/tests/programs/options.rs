@@ -1,7 +1,7 @@
 //! What the options promise.
 
 use crate::disks::{self, MIB, TOOLS};
-use crate::process::{Place, noise, read_range};
+use crate::process::{Place, noise, objects, read_range};
 use crate::tools::{ready, run};
 
 #[test]
@@ -41,7 +41,7 @@ fn info_tells_and_writes_nothing() {
     assert_eq!(saved["image_bytes"], image);
     // Where the image goes to standard output, the summary does not.
     let piped = place.imagezip(&format!("--json {} -", disk.name)).expect(0);
-    let summary: serde_json::Value = serde_json::from_str(&piped.stderr).unwrap();
+    let summary = objects(&piped.stderr).pop().unwrap();
     assert_eq!(summary["chunks"], saved["chunks"]);
 
     let loaded = place.imageunzip("--json --verify image.ndz out.raw").expect(0).json();
@@ -263,4 +263,36 @@ fn what_is_said_is_as_much_as_was_asked() {
         place.imageunzip("-f --verify image.ndz out").expect(0).saying("read back");
         assert!(place.read("out")[..3_000_000] == place.read("disk"));
     }
+}
+
+#[test]
+fn objects_tell_progress_and_the_end_whatever_it_is() {
+    let place = Place::new();
+    place.write("disk", &noise(9, 4 << 20));
+    let whole = place.imagezip("-r --json disk image.ndz").expect(0);
+    let told = objects(&whole.text());
+    let (done, steps) = told.split_last().unwrap();
+    assert_eq!(done["event"], "done");
+    let percents: Vec<_> = steps.iter().map(|step| step["percent"].as_u64().unwrap()).collect();
+    assert!(percents.is_sorted() && percents.last() == Some(&100), "{percents:?}");
+    let last = steps.last().unwrap();
+    assert_eq!((&last["event"], &last["bytes_read"]), (&"progress".into(), &(4 << 20).into()));
+    assert_eq!((&last["bytes_left"], &last["image_bytes"]), (&0.into(), &done["image_bytes"]));
+
+    let failed = |words: &str, status: i32| {
+        let ran = place.imagezip(words).expect(status);
+        let text = if words.ends_with(" -") { ran.stderr.clone() } else { ran.text() };
+        let lines = text.lines().filter(|line| line.starts_with('{'));
+        let object = objects(lines.last().expect("an object")).pop().unwrap();
+        assert_eq!(object["event"], "failed");
+        assert!(ran.stderr.contains(object["error"].as_str().unwrap()), "{}", ran.stderr);
+        (object["class"].as_str().unwrap().to_owned(), object["refused"].as_bool().unwrap())
+    };
+    place.blank("empty", 0);
+    assert_eq!(failed("--json nothing image.ndz", 1), ("disk".into(), false));
+    assert_eq!(failed("--json empty image.ndz", 3), ("refused".into(), true));
+    assert_eq!(failed("--json empty -", 3), ("refused".into(), true));
+    assert_eq!(failed("--json --codec zstd -3 disk image.ndz", 2), ("usage".into(), false));
+    let closed = "--json -r disk frisbee://127.0.0.1:1/image.ndz";
+    assert_eq!(failed(closed, 1), ("server".into(), false));
 }

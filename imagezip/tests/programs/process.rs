@@ -44,11 +44,18 @@ impl Ran {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Standard output as a JSON object.
+    /// The last of the JSON objects on standard output.
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+        objects(&self.text()).pop().expect("an object")
     }
+}
+
+/// JSON objects, one a line, or one over many lines.
+#[track_caller]
+pub(crate) fn objects(text: &str) -> Vec<serde_json::Value> {
+    let objects = serde_json::Deserializer::from_str(text).into_iter();
+    objects.map(|object| object.unwrap_or_else(|error| panic!("{error}: {text}"))).collect()
 }
 
 /// A directory in which programs run.

@@ -1,7 +1,9 @@
 //! The command line of imagezip: what was typed, and what it means.
 
 use clap::{ArgAction, Parser, ValueEnum};
-use imagezip::cli::{EXIT_STATUS_HELP, default_threads, parse_memory, parse_threads};
+use imagezip::cli::{
+    EXIT_STATUS_HELP, Shown, Stream, default_threads, parse_memory, parse_threads,
+};
 use imagezip::fs::ProbeOptions;
 use imagezip::ndz::{Codec, Version};
 use imagezip::plan::PlanOptions;
@@ -151,8 +153,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub direct: bool,
 
-    /// Print a JSON object about what was done on standard output (on standard error if the image
-    /// goes to standard output)
+    /// Print JSON objects, one a line, on standard output (on standard error if the image goes to
+    /// standard output): progress for every tenth, then done, with all that was done, or failed. In
+    /// failed, class is usage, refused, server, network, disk, damaged, interrupted or failed. With
+    /// -i there is one object
     #[arg(long)]
     pub json: bool,
 
@@ -218,6 +222,22 @@ pub(crate) struct Encoding {
 }
 
 impl Args {
+    /// Where JSON objects go: standard output may be the image.
+    pub(crate) fn stream(&self) -> Stream {
+        match self.output.as_deref().is_some_and(|output| output.as_os_str() == "-") {
+            true => Stream::Error,
+            false => Stream::Output,
+        }
+    }
+
+    /// What is shown while the save goes on.
+    pub(crate) fn shown(&self) -> Shown {
+        match self.json {
+            true => Shown::Json(self.stream()),
+            false => Shown::from_flags(self.quiet, self.dots),
+        }
+    }
+
     /// Format, codec and level.
     ///
     /// # Errors

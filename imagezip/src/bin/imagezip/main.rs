@@ -2,28 +2,25 @@
 
 mod args;
 mod destination;
+mod failure;
 mod report;
 
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
-use destination::{Destination, Remote, is_refusal, location};
-use imagezip::cli::{Display, Exit, Shown, catch_signals, chain, init_log, say};
+use destination::{Destination, Remote, location};
+use failure::{Unfit, UsageError, exit_of};
+use imagezip::cli::{Display, Exit, catch_signals, init_log, say};
 use imagezip::disk::in_use::{same_storage, uses_of};
-use imagezip::disk::{
-    FileDisk, Kind, OpenError, Patched, ReadDisk, SourceOptions, Window, open_source,
-};
+use imagezip::disk::{FileDisk, Kind, Patched, ReadDisk, SourceOptions, Window, open_source};
 use imagezip::interrupt::Interrupt;
 use imagezip::ndz::{Relocation, Version};
-use imagezip::output::OutputError;
-use imagezip::plan::{self, PlanError, SavePlan};
+use imagezip::plan::{self, SavePlan};
 use imagezip::progress::Progress;
 use imagezip::save::{
     ImageFields, LabelForm, SaveError, SaveOptions, Saved, SliceLabel, label_form, save,
 };
 use imagezip::units::{Sector, SectorCount, SectorRange};
-use rendezvous::client::LocationError;
-use rendezvous::upload::UploadError;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,74 +34,12 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let exit = run(&args, &interrupt).unwrap_or_else(|error| {
-        say(format_args!("imagezip: {}", chain(error.as_ref())));
-        exit_of(&error)
+        let exit = exit_of(&error);
+        failure::tell(&args, &error, exit);
+        exit
     });
     interrupt.finish();
     exit.into()
-}
-
-/// A wrong word on the command line that only shows once it is put together.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct UsageError(String);
-
-/// The source and the output do not qualify.
-#[derive(Debug, thiserror::Error)]
-enum Unfit {
-    /// The output would overwrite the source.
-    #[error(
-        "refusing to write: {0}. Write the image to another disk, or to - and over the network"
-    )]
-    OntoSource(String),
-    /// There is no sector to save.
-    #[error("{0}: is empty; there is nothing to save")]
-    Empty(String),
-}
-
-/// What an image host says, if that is the error.
-fn upload_error(error: &anyhow::Error) -> Option<&UploadError> {
-    let output = error.downcast_ref().or_else(|| match error.downcast_ref() {
-        Some(SaveError::Output(error)) => Some(error),
-        _ => None,
-    });
-    match output {
-        Some(OutputError::Remote(error)) => error.downcast_ref(),
-        _ => None,
-    }
-}
-
-fn exit_of(error: &anyhow::Error) -> Exit {
-    let usage = error.is::<UsageError>()
-        || error.is::<LocationError>()
-        || matches!(error.downcast_ref(), Some(SaveError::Memory { .. }))
-        || matches!(error.downcast_ref(), Some(OpenError::SectorSize { .. }))
-        || matches!(
-            error.downcast_ref(),
-            Some(OutputError::Terminal | OutputError::Directory { .. })
-        );
-    let refused = error.is::<Unfit>()
-        || upload_error(error).is_some_and(is_refusal)
-        || matches!(
-            error.downcast_ref(),
-            Some(
-                PlanError::Strict { .. }
-                    | PlanError::Table { .. }
-                    | PlanError::NoPartition { .. }
-                    | PlanError::Extended { .. }
-            )
-        )
-        || matches!(error.downcast_ref(), Some(SaveError::TooLarge { .. }))
-        || matches!(error.downcast_ref(), Some(OutputError::Busy { .. }))
-        || matches!(
-            error.downcast_ref(),
-            Some(OpenError::NotADisk { .. } | OpenError::TooLong { .. })
-        );
-    match (usage, refused) {
-        (true, _) => Exit::Usage,
-        (_, true) => Exit::Refused,
-        _ => Exit::Failed,
-    }
 }
 
 fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
@@ -155,8 +90,7 @@ fn run(args: &Args, interrupt: &Interrupt) -> Result<Exit> {
     };
     let progress = Arc::new(Progress::new());
     let (saved, remote) = {
-        let shown = Shown::from_flags(args.quiet, args.dots);
-        let _display = Display::start(Arc::clone(&progress), shown);
+        let _display = Display::start(Arc::clone(&progress), args.shown());
         write_image(disk, &plan, image, &save_options, &progress, interrupt, (args, output))?
     };
     report.print_saved((output, remote.as_ref()), &saved, &progress, start.elapsed())?;

@@ -4,7 +4,7 @@
 use crate::args::{Args, Encoding};
 use crate::destination::Remote;
 use anyhow::Result;
-use imagezip::cli::{print, say};
+use imagezip::cli::{Stream, print, say};
 use imagezip::disk::{ReadDisk, Window};
 use imagezip::fs::{Volume, VolumeVerdict};
 use imagezip::ndz::CHUNK_SIZE;
@@ -100,11 +100,9 @@ impl Report<'_> {
             if let (Value::Object(map), Some(remote)) = (&mut text, remote) {
                 map.insert("published".into(), published_json(remote));
             }
-            // Standard output may be the image.
-            if output.as_os_str() == "-" {
-                say(format_args!("{text}"));
-            } else {
-                print(&format!("{text}\n"))?;
+            match self.args.stream() {
+                Stream::Output => print(&format!("{text}\n"))?,
+                stream @ Stream::Error => stream.line(&text),
             }
         } else if !self.args.quiet {
             let saved = self.saved_text(saved, progress, time);
@@ -187,6 +185,7 @@ impl Report<'_> {
     ) -> Value {
         let mut object = self.plan_json();
         if let Value::Object(map) = &mut object {
+            map.insert("event".into(), json!("done"));
             map.insert("output".into(), json!(output));
             map.insert("format".into(), json!(self.encoding.version.to_string()));
             map.insert("codec".into(), json!(self.encoding.codec.to_string()));

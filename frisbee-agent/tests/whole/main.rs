@@ -1,0 +1,7 @@
+//! The whole agent in this process, with machines made of files.
+
+mod control;
+mod kernel_line;
+mod node;
+mod real;
+mod streams;

@@ -282,8 +282,8 @@ fn objects_tell_progress_and_the_end_whatever_it_is() {
     let failed = |words: &str, status: i32| {
         let ran = place.imagezip(words).expect(status);
         let text = if words.ends_with(" -") { ran.stderr.clone() } else { ran.text() };
-        let lines = text.lines().filter(|line| line.starts_with('{'));
-        let object = objects(lines.last().expect("an object")).pop().unwrap();
+        let mut lines = text.lines().filter(|line| line.starts_with('{'));
+        let object = objects(lines.next_back().expect("an object")).pop().unwrap();
         assert_eq!(object["event"], "failed");
         assert!(ran.stderr.contains(object["error"].as_str().unwrap()), "{}", ran.stderr);
         (object["class"].as_str().unwrap().to_owned(), object["refused"].as_bool().unwrap())

@@ -4,6 +4,7 @@
 //! bytes are: no panic, no endless loop, and what a target asserts. Run by libFuzzer
 //! (`fuzz_targets/any.rs`) and, for a short while, by the smoke test. README.md says how to add one.
 
+mod agent;
 mod doctor;
 mod http;
 mod lvm;
@@ -40,7 +41,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ufs", run: targets::filesystem, seeds: seeds::ufs },
     Target { name: "bsd_label", run: targets::disklabel, seeds: seeds::slices },
     Target { name: "btrfs", run: targets::pages, seeds: pages::btrfs },
+    Target { name: "boot_config", run: agent::boot_config, seeds: agent::boot_configs },
     Target { name: "client_session", run: network::client_session, seeds: network::operations },
+    Target { name: "control_lines", run: agent::control_lines, seeds: agent::orders },
     Target { name: "datagram", run: network::datagram, seeds: network::datagrams },
     Target { name: "doctor", run: doctor::target, seeds: doctor::seeds },
     Target { name: "exfat", run: targets::pages, seeds: pages::exfat },
@@ -50,8 +53,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http_request", run: http::request, seeds: http::requests },
     Target { name: "image_name", run: store::name, seeds: store::names },
     Target { name: "jfs", run: targets::pages, seeds: pages::jfs },
+    Target { name: "kernel_command_line", run: agent::kernel_line, seeds: agent::kernel_lines },
     Target { name: "nilfs2", run: targets::pages, seeds: pages::nilfs2 },
     Target { name: "ntfs", run: targets::pages, seeds: pages::ntfs },
+    Target { name: "program_line", run: agent::program_line, seeds: agent::program_lines },
     Target { name: "reiserfs", run: targets::pages, seeds: pages::reiserfs },
     Target { name: "rendezvous", run: rendezvous::connection, seeds: rendezvous::seeds },
     Target { name: "server_session", run: network::server_session, seeds: network::operations },

@@ -146,6 +146,10 @@ impl Agent {
         }
         let mut ending = match (wrong, self.orders.job.clone()) {
             (Some(failure), _) => self.failed(None, failure, true),
+            (None, Some(_)) if self.setting.machine.has_obeyed() => {
+                self.say("the orders of the kernel's command line are carried out already");
+                self.idle()
+            }
             (None, Some(job)) => {
                 self.begin(job, true);
                 None
@@ -285,6 +289,11 @@ impl Agent {
     }
 
     fn done(&mut self, running: &Running, done: Done) -> Option<Ending> {
+        if running.is_first
+            && let Err(error) = self.setting.machine.note_obeyed()
+        {
+            self.say(format_args!("cannot note that the orders are carried out: {error}"));
+        }
         let (work, then) = (running.job.work.name(), running.job.then);
         let mut line = format!(
             "DONE.OK {work} {} in {} s, {} bytes {}, peak {} MiB",
@@ -307,12 +316,17 @@ impl Agent {
             Then::PowerOff => self.leave(Last::Finish(Finish::PowerOff)),
             Then::Kexec => self.leave(Last::Finish(Finish::Kexec(disk))),
             Then::Shell => self.leave(Last::End(Ending::Shell)),
-            Then::Wait if self.link.is_some() => None,
-            Then::Wait => {
-                self.say("nothing more to do");
-                Some(Ending::Nothing)
-            }
+            Then::Wait => self.idle(),
         }
+    }
+
+    /// There is nothing to do, unless somebody has orders.
+    fn idle(&self) -> Option<Ending> {
+        if self.link.is_some() {
+            return None;
+        }
+        self.say("nothing more to do");
+        Some(Ending::Nothing)
     }
 
     fn failed(&mut self, id: Option<String>, failure: Failure, is_first: bool) -> Option<Ending> {

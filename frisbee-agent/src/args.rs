@@ -76,7 +76,8 @@ Words of the kernel's command line:
   frisbee.retry=N  frisbee.retry-after=SECONDS         tries, and the pause (default 3 and 10)
   frisbee.reboot-after=SECONDS        a failure stays on the screen so long (default 600; 0: for ever)
   frisbee.syslog=HOST[:PORT]  frisbee.debug            for the boot image itself
-A value in quotes may hold spaces. Other words are others' business.
+A value in quotes may hold spaces. Other words are others' business. What the kernel's command line
+orders is done once; an agent that is started again knows it by /run/frisbee/obeyed.
 
 Examples:
   frisbee-agent --list-disks

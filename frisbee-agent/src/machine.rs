@@ -4,6 +4,7 @@ use crate::disks::{Disk, Roots, inventory};
 use crate::finish::{self, FinishError};
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How the agent ends its work for good.
@@ -34,6 +35,20 @@ pub trait Machine: Send + Sync {
     /// When the system refuses.
     fn finish(&self, finish: &Finish) -> Result<(), FinishError>;
 
+    /// True if the orders of the kernel's command line were carried out since the machine started: an
+    /// agent that is started again does not repeat them.
+    fn has_obeyed(&self) -> bool {
+        false
+    }
+
+    /// The orders of the kernel's command line are carried out.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    fn note_obeyed(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Where it tells about memory.
     fn roots(&self) -> &Roots;
 
@@ -53,9 +68,21 @@ pub trait Machine: Send + Sync {
 pub struct ThisMachine {
     /// Where it says what it has.
     pub roots: Roots,
+    /// A file that is there when the kernel's orders are carried out, and gone after a restart.
+    pub mark: Option<PathBuf>,
 }
 
 impl Machine for ThisMachine {
+    fn has_obeyed(&self) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.exists())
+    }
+
+    fn note_obeyed(&self) -> io::Result<()> {
+        let Some(mark) = &self.mark else { return Ok(()) };
+        mark.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(mark, "")
+    }
+
     fn disks(&self) -> io::Result<Vec<Disk>> {
         inventory(&self.roots)
     }

@@ -19,9 +19,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+/// Says that the kernel's orders are carried out; it lies in memory, so it is gone after a restart.
+const MARK: &str = "/run/frisbee/obeyed";
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let machine = ThisMachine { roots: args.roots() };
+    // Orders that are given by hand are obeyed each time.
+    let mark = args.command_line.is_none().then(|| MARK.into());
+    let machine = ThisMachine { roots: args.roots(), mark };
     if args.list_disks {
         return check::list_disks(&machine, args.json);
     }

@@ -191,6 +191,11 @@ fn somebody_may_want_a_shell() {
     let ended = kit.boot("frisbee.load=boss/x frisbee.then=shell").end();
     assert_eq!(ended.ending, Ending::Shell);
     ended.finished(&[]);
+    // After the shell the agent is started again: what was ordered is not done twice.
+    let again = ended.kit.boot("frisbee.load=boss/x frisbee.then=shell").end();
+    assert_eq!(again.ending, Ending::Nothing);
+    again.said("carried out already").said("nothing more to do");
+    assert_eq!(lines(&again.kit.path("called")), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod control;
 mod kernel_line;
+mod kexec;
 mod node;
 mod real;
 mod streams;

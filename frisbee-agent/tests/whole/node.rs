@@ -31,6 +31,7 @@ pub(crate) struct FakeMachine {
     pub(crate) disks: Mutex<Vec<Disk>>,
     finished: Mutex<Vec<String>>,
     kexec_works: bool,
+    mark: PathBuf,
 }
 
 impl Machine for FakeMachine {
@@ -54,6 +55,14 @@ impl Machine for FakeMachine {
             }
             _ => Ok(()),
         }
+    }
+
+    fn has_obeyed(&self) -> bool {
+        self.mark.exists()
+    }
+
+    fn note_obeyed(&self) -> io::Result<()> {
+        fs::write(&self.mark, "")
     }
 
     fn roots(&self) -> &Roots {
@@ -122,6 +131,7 @@ impl Kit {
             disks: Mutex::new(self.disks.clone()),
             finished: Mutex::default(),
             kexec_works: self.kexec_works,
+            mark: self.path("obeyed"),
         });
         let (said, lines) = channel();
         let (mut orders, wrong) = match parse(line) {

@@ -115,7 +115,9 @@ fn a_host_that_refuses_is_told_from_one_that_is_not_there() {
     let output = run(21, &host, "--json", &target);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("no such image"), "{}", text(&output.stderr));
-    assert_eq!(event(&objects(&output), "failed")["refused"], true);
+    let objects = objects(&output);
+    let failed = event(&objects, "failed");
+    assert_eq!((&failed["refused"], &failed["class"]), (&true.into(), &"server".into()));
     let gone = FakeHost::start(vec![]);
     let server = gone.address().to_string();
     gone.finish();

@@ -93,6 +93,7 @@ fn exit_statuses_tell_refusal_from_failure() {
     assert_eq!(output.status.code(), Some(1));
     let object: serde_json::Value = serde_json::from_str(text(&output.stdout).trim()).unwrap();
     assert_eq!((&object["event"], &object["refused"]), (&"failed".into(), &false.into()));
+    assert_eq!(object["class"], "network");
     let _server = TestServer::start(setup(2, &image));
     std::fs::write(&target, [0xa5; 8192]).unwrap();
     let output = run(2, "--in-place", &target);

@@ -17,6 +17,7 @@ pub mod mount;
 pub mod netns;
 pub mod pcap;
 pub mod poison;
+pub mod programs;
 pub mod raw_client;
 pub mod real_server;
 pub mod replant;

@@ -93,7 +93,11 @@ pub(crate) fn partition_tables() -> Vec<Vec<u8>> {
     let logical = "label: dos\nsize=40960\ntype=5\nsize=2048\nsize=2048\nsize=2048\n";
     let sfdisk = format!("printf '{logical}' | sfdisk --quiet $DISK");
     let gpt = "sgdisk -n1:2048:+1M -n2:0:+4M -n0:0:0 $DISK";
-    [&sfdisk, gpt, "printf 'label: dos\n' | sfdisk --quiet $DISK"]
+    // Its whole chain is at the start of the disk.
+    let short = "label: dos\nfirst-lba: 1\ngrain: 512\nstart=2,size=10\nstart=20,size=150,type=5\n\
+                 start=22,size=8\nstart=40,size=8\nstart=60,size=8\n";
+    let short = format!("printf '{short}' | sfdisk --quiet $DISK");
+    [&sfdisk, &short, gpt, "printf 'label: dos\n' | sfdisk --quiet $DISK"]
         .into_iter()
         .filter_map(|command| made_by(command, 32 << 20))
         .map(|mut disk| {

@@ -10,7 +10,7 @@ use imagezip::ndz::{
     CHUNK_LEN, ChunkHeader, Decoder, ImageSet, NATIVE_HEADER_AREA_MAX, VerifiedChunk,
 };
 use imagezip::partition::gpt::Relocation;
-use imagezip::partition::{Excerpt, detect_sector_size, read};
+use imagezip::partition::{Excerpt, detect_sector_size, grow, read};
 use imagezip::save::label_form;
 use imagezip::units::{Sector, SectorCount, SectorRange};
 
@@ -87,7 +87,34 @@ pub(crate) fn relocation(data: &[u8]) {
     }
 }
 
-/// A disk with a partition table, of both logical sector sizes; and its move to other disks.
+/// Growing the last partition of a disk that was one of 32 MiB, as the seeds were: of a table that is
+/// taken, nothing else changes.
+fn grow_last(data: &[u8], sector_bytes: u32) {
+    let (head, tail) = data.split_at(data.len().saturating_sub(34 * 512));
+    let tail_at = (32 << 20) - u64::try_from(tail.len()).unwrap_or(0);
+    let mut disk = Excerpt::new(40 << 20, sector_bytes).with(0, head).with(tail_at, tail);
+    let Ok(Some(growth)) = grow::plan(&disk).map_err(|error| error.to_string()) else { return };
+    let before = read(&disk).expect("memory can be read");
+    assert_eq!(growth.old.start(), growth.new.start(), "a start was moved");
+    assert!(growth.new.contains_range(growth.old), "a partition became smaller");
+    for patch in growth.steps().iter().flatten() {
+        let end = patch.offset + u64::try_from(patch.bytes.len()).unwrap_or(u64::MAX);
+        assert!(end <= 40 << 20, "the table is written beyond the end of the disk");
+        disk.add(patch.clone());
+    }
+    let after = read(&disk).expect("memory can be read");
+    assert_eq!(after.problem, None, "{growth:?}");
+    assert_eq!(after.partitions.len(), before.partitions.len(), "{growth:?}");
+    for (old, new) in before.partitions.iter().zip(&after.partitions) {
+        let expected = if old.number == growth.number { growth.new } else { old.declared };
+        assert_eq!((old.number, expected), (new.number, new.declared), "{growth:?}");
+    }
+    let again = grow::plan(&disk).expect("what we wrote leaves no doubt");
+    assert!(again.is_some_and(|growth| growth.is_nothing()), "there is more to do: {growth:?}");
+}
+
+/// A disk with a partition table, of both logical sector sizes; its move to other disks; and the
+/// growth of its last partition.
 pub(crate) fn partition(data: &[u8]) {
     let mut bytes = data.to_vec();
     bytes.resize(bytes.len().next_multiple_of(4096).clamp(4096, 1 << 20), 0);
@@ -100,6 +127,7 @@ pub(crate) fn partition(data: &[u8]) {
             let _ = Relocation::plan(&disk, SectorCount::from_u32(target))
                 .map_err(|error| error.to_string());
         }
+        grow_last(data, sector);
     }
 }
 

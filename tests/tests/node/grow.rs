@@ -235,6 +235,7 @@ fn every_form_of_ext_grows() -> Result<()> {
         ("-t ext2", false),
         ("-t ext3 -b 1024", true),
         ("-t ext4 -O ^64bit,^metadata_csum -I 128", false),
+        ("-t ext4 -O bigalloc", false),
     ]
     .into_iter()
     .enumerate()

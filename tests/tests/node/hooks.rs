@@ -78,6 +78,32 @@ fn hooks_run_in_order_and_the_first_failure_ends_them() -> Result<()> {
 }
 
 #[test]
+fn the_hook_of_the_documentation_works() -> Result<()> {
+    if !can_run("the_hook_of_the_documentation_works", &[]) {
+        return Ok(());
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/after-load.md");
+    let docs = fs::read_to_string(docs)?;
+    let lines = docs.lines().skip_while(|line| *line != "    #!/bin/sh");
+    let lines = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
+    let hook: String = lines.map(|line| format!("{}\n", line.trim_start())).collect();
+    let lab = Rooted::new(|tree| {
+        let zones = tree.join("usr/share/zoneinfo/Europe");
+        fs::create_dir_all(&zones)?;
+        fs::write(zones.join("Berlin"), "TZif")?;
+        Ok(symlink("/usr/share/zoneinfo/Etc/UTC", tree.join("etc/localtime"))?)
+    })?;
+    let dir = lab.path("hooks");
+    fs::create_dir(&dir)?;
+    fs::write(dir.join("60-time-zone"), hook)?;
+    let environment = [("FRISBEE_HOOKS_DIR", dir.to_str().context("path")?)];
+    lab.hooks("time-zone", &environment)?.expect(0)?.saying("the time zone is Europe/Berlin")?;
+    let link = lab.tree()?.get(Path::new("etc/localtime")).cloned();
+    ensure!(link.as_deref() == Some("link to /usr/share/zoneinfo/Europe/Berlin"), "{link:?}");
+    Ok(())
+}
+
+#[test]
 fn a_signal_leaves_nothing_mounted() -> Result<()> {
     if !can_run("a_signal_leaves_nothing_mounted", &[]) {
         return Ok(());

@@ -86,6 +86,14 @@ impl Content {
         Ok(Self { name, kind, size, why, damage, ..unknown })
     }
 
+    /// Why it has to be repaired before it is grown, unless somebody has it mounted.
+    pub(crate) fn damage(&self, device: &Path) -> Result<Option<String>> {
+        // What is mounted is never clean on the disk; the kernel knows better.
+        let in_use = !uses_of(device)?.is_empty();
+        let damage = self.damage.as_ref().filter(|_| !in_use);
+        Ok(damage.map(|damage| format!("{damage}; then run imagegrow again")))
+    }
+
     /// Why it stays as it is; `None` for what can be grown.
     pub(crate) fn left(&self) -> Option<String> {
         if matches!(self.kind, Kind::Growable(_)) {
@@ -109,20 +117,32 @@ impl Content {
     /// Grows it to a device of so many bytes; answers its capacity in bytes before and after.
     pub(crate) fn grow(&self, device: &Path, device_bytes: u64) -> Result<[u64; 2]> {
         let Kind::Growable(growable) = self.kind else { bail!("it cannot be grown") };
-        let uses = uses_of(device)?;
-        // One that is mounted is never clean on the disk; the kernel knows better.
-        if let (Some(damage), true) = (&self.damage, uses.is_empty()) {
-            bail!("{damage}; then run imagegrow again");
+        if let Some(damage) = self.damage(device)? {
+            bail!("{damage}");
         }
-        let mounted = growable.mount(device).map_err(|error| reason(error, &uses))?;
+        let mounted = growable.mount(device).map_err(|error| reason(error, device))?;
         let before = mounted.capacity_bytes()?;
-        mounted.grow(device_bytes).context("the kernel does not grow it")?;
+        mounted.grow(device_bytes).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "the kernel does not allow it to be grown: that takes root with the right \
+                     CAP_SYS_RESOURCE, and a filesystem without errors"
+                }
+                io::ErrorKind::Unsupported => {
+                    "the kernel does not grow this form of it while it is mounted; use its own \
+                     tools (resize2fs)"
+                }
+                _ => "the kernel does not grow it",
+            };
+            anyhow::Error::from(error).context(hint)
+        })?;
         Ok([before, mounted.capacity_bytes()?])
     }
 }
 
 /// Why a filesystem cannot be mounted.
-fn reason(error: io::Error, uses: &[Use]) -> anyhow::Error {
+fn reason(error: io::Error, device: &Path) -> anyhow::Error {
+    let uses = uses_of(device).unwrap_or_default();
     let uses: Vec<_> = uses.iter().map(Use::to_string).collect();
     let hint = if error.kind() == io::ErrorKind::ResourceBusy && !uses.is_empty() {
         format!("it cannot be mounted for writing; {}", uses.join("; "))

@@ -113,7 +113,8 @@ fn partition(args: &Args, disk: &FileDisk, growth: &Growth, report: &mut Report)
         return Ok(());
     }
     if args.check_only {
-        report.left = content.left().or_else(|| file_is_left(disk, &content));
+        let damage = content.damage(report.device.as_deref().unwrap_or(&args.disk))?;
+        report.left = damage.or_else(|| content.left()).or_else(|| file_is_left(disk, &content));
         report.filesystem_grows = report.left.is_none() && content.gains(growth.new.count());
         return Ok(());
     }

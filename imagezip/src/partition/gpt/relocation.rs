@@ -228,7 +228,8 @@ fn protective_patches(record: &[Entry], copy: &GptCopy, last: u64) -> Vec<Patch>
     for entry in record.iter().filter(follows) {
         let count = (last + 1).saturating_sub(u64::from(entry.start));
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        if count == entry.count {
+        // One that starts beyond the disk is nonsense, but protects; an empty one does not.
+        if count == entry.count || count == 0 {
             continue;
         }
         let at = ENTRIES_OFFSET + u64::from(entry.slot) * ENTRY_LEN;

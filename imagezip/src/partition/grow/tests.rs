@@ -129,6 +129,17 @@ fn a_broken_copy_is_written_after_the_good_one_was_read() {
 }
 
 #[test]
+fn a_protective_entry_that_is_nonsense_still_protects() {
+    let made = small(512);
+    let mut bytes = made.bytes();
+    put_entry(&mut bytes, 0, 0, 0xEE, 1_000_000, 5);
+    bytes.resize(16 << 20, 0);
+    let disk = made.disk_of(bytes);
+    grown(&disk);
+    assert_eq!(place_of(&disk, 3), range(2 * MIB, 15 * MIB));
+}
+
+#[test]
 fn copies_that_differ_are_refused() {
     let (made, mut other) = (small(512), small(512));
     other.entries[1].2 -= 8;

@@ -311,10 +311,11 @@ fn hosts_of_every_kind_get_the_line() -> Result<()> {
     ] {
         let lab = Rooted::new(|tree| {
             fs::remove_file(tree.join("etc/hostname"))?;
-            Ok(match before {
-                Some(text) => fs::write(tree.join("etc/hosts"), text)?,
-                None => fs::remove_file(tree.join("etc/hosts"))?,
-            })
+            let hosts = tree.join("etc/hosts");
+            match before {
+                Some(text) => fs::write(hosts, text).context("hosts"),
+                None => fs::remove_file(hosts).context("hosts"),
+            }
         })?;
         lab.hooks("hostname", &[NAME])?.expect(0)?;
         let found = lab.read("etc/hosts")?;

@@ -300,7 +300,7 @@ fn tftp(file: Vec<u8>, blocks: usize) -> Result<Served<impl FnOnce()>> {
         assert!(request[..len].starts_with(b"\0\x01dir/files.tar\0octet\0"), "{request:?}");
         // The last block is shorter than 512 bytes, perhaps empty.
         let mut pieces: Vec<&[u8]> = file.chunks(512).collect();
-        if file.len() % 512 == 0 {
+        if file.len().is_multiple_of(512) {
             pieces.push(&[]);
         }
         for (number, piece) in (1u16..).zip(pieces) {

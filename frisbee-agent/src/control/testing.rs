@@ -4,13 +4,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// A test hangs no longer than this.
+/// A test hangs no longer than this, unless it says so.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server; a test accepts connections when it wants to.
 #[derive(Debug)]
 pub struct ControlServer {
     listener: TcpListener,
+    patience: Duration,
 }
 
 /// One connection of a node.
@@ -25,7 +26,12 @@ pub struct Node {
 impl ControlServer {
     /// Listens at a free port of 127.0.0.1.
     pub fn start() -> Self {
-        Self { listener: TcpListener::bind(("127.0.0.1", 0)).expect("a free port") }
+        Self::on(TcpListener::bind(("127.0.0.1", 0)).expect("a free port"), PATIENCE)
+    }
+
+    /// Listens where this listener does; each line has to come within this time.
+    pub const fn on(listener: TcpListener, patience: Duration) -> Self {
+        Self { listener, patience }
     }
 
     /// Where.
@@ -36,7 +42,7 @@ impl ControlServer {
     /// Waits for a node.
     pub fn accept(&self) -> Node {
         let (stream, _) = self.listener.accept().expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        stream.set_read_timeout(Some(self.patience)).expect("a limit");
         Node { reader: BufReader::new(stream), heard: Vec::new() }
     }
 

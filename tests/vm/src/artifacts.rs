@@ -23,7 +23,7 @@ pub fn target() -> PathBuf {
 /// What `make extract` made: `vmlinuz`, `initfs.gz` and the files of a PXE server. `NODE_OUT` in the
 /// environment names another folder.
 pub fn node() -> PathBuf {
-    std::env::var_os("NODE_OUT").map_or_else(|| project().join("target/node"), PathBuf::from)
+    std::env::var_os("NODE_OUT").map_or_else(|| target().join("node"), PathBuf::from)
 }
 
 /// A kernel and its initial file system.

@@ -91,6 +91,36 @@ pub fn compare(left: &Path, right: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Restores an image of a disk to a new file, and checks that each sector is as on the disk or was
+/// free: restored as a pattern. Returns the bytes of those that were not free.
+///
+/// # Errors
+/// When imageunzip says so, or a sector is neither.
+pub fn compare_allocated(disk: &Path, image: &Path, restored: &Path) -> Result<u64> {
+    const PATTERN: [u8; 4] = 0x5eed_f4ee_u32.to_le_bytes();
+    let program = program("imageunzip")?;
+    succeed(Command::new(program).args(["-p", "0x5eedf4ee"]).args([image, restored]))?;
+    let free = PATTERN.repeat(512 / PATTERN.len());
+    let (mut left, mut right) = (File::open(disk)?, File::open(restored)?);
+    let (left_len, right_len) = (left.metadata()?.len(), right.metadata()?.len());
+    ensure!(left_len == right_len, "the disk has {left_len} bytes, restored are {right_len}");
+    let (mut kept, mut sector) = (0, 0_u64);
+    let (mut ours, mut theirs) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for _ in 0..left_len >> 20 {
+        left.read_exact(&mut ours)?;
+        right.read_exact(&mut theirs)?;
+        for (ours, theirs) in ours.chunks(512).zip(theirs.chunks(512)) {
+            if ours == theirs {
+                kept += 512;
+            } else {
+                ensure!(theirs == free, "sector {sector} was not restored as it was");
+            }
+            sector += 1;
+        }
+    }
+    Ok(kept)
+}
+
 /// A file of the target folder that is made once for each version of the script.
 fn kept(kind: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let folder = target().join("vm");

@@ -12,6 +12,7 @@
 
 pub mod artifacts;
 pub mod console;
+pub mod control;
 pub mod debian;
 pub mod image_host;
 pub mod lab;

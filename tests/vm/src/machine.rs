@@ -25,7 +25,7 @@ const PROCESSOR: &str = "qemu64";
 pub enum Firmware {
     /// SeaBIOS, and iPXE on the network card.
     Bios,
-    /// OVMF, and iPXE on the network card.
+    /// OVMF, which boots from the network by itself.
     Uefi,
 }
 
@@ -149,7 +149,12 @@ impl Machine {
         add("-device virtio-rng-pci");
         add(&format!("-netdev tap,id=lan,ifname={tap},script=no,downscript=no"));
         // After the disks: a blank machine starts from the network, a loaded one from its disk.
-        add(&format!("-device virtio-net-pci,netdev=lan,mac={},bootindex=9", self.mac()));
+        let card = format!("-device virtio-net-pci,netdev=lan,mac={},bootindex=9", self.mac());
+        match self.firmware {
+            Firmware::Bios => add(&card),
+            // No iPXE on the card: UEFI has a PXE of its own, which is what machines boot by.
+            Firmware::Uefi => add(&format!("{card},romfile=")),
+        }
         if !self.reboots {
             add("-no-reboot");
         }

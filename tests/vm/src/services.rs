@@ -3,12 +3,13 @@
 //! What it owns: the programs that do it on the lab's host, dnsmasq and busybox, until the test is
 //! over.
 
-use crate::artifacts::project;
+use crate::artifacts::{node, project};
 use crate::lab::Lab;
 use crate::process::Process;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use tests::wait::until;
 
 /// What dnsmasq is told in each lab: nothing of the test machine's own network, and no delays.
@@ -22,6 +23,26 @@ no-ping
 dhcp-authoritative
 log-dhcp
 ";
+
+/// Routers that say where they are: without one, the iPXE of Debian waits 15 s for its advertisement
+/// before it starts anything.
+const ROUTER: &str = "enable-ra\ndhcp-range=fd77::,ra-only,64\n";
+
+/// What `make publish` writes for this boot image and these orders: a folder for TFTP and HTTP.
+///
+/// # Panics
+/// When the script fails.
+#[must_use]
+pub fn publish(lab: &Lab, orders: &str) -> PathBuf {
+    let root = lab.scratch("root");
+    let mut script = Command::new(project().join("initfs/publish"));
+    script.arg(&root).arg("production").env("OUT", node()).env("ORDERS", orders);
+    // What is quiet otherwise is told here, for whoever has to find out why a test failed.
+    script.env("KERNEL_ARGS", "console=ttyS0,115200 panic=30 mitigations=off");
+    let output = script.output().expect("initfs/publish");
+    assert!(output.status.success(), "{output:?}");
+    root
+}
 
 /// Starts DHCP for machines that need no more than an address. `lines` are added to dnsmasq's
 /// configuration.
@@ -60,7 +81,7 @@ pub fn pxe(lab: &Lab, root: &Path, lines: &str) -> Process {
             ours.map_or(line, |(_, ours)| ours).replace("10.0.0.1", "10.77.0.1") + "\n"
         })
         .collect();
-    start_dnsmasq(lab, &format!("{fitted}user=root\nno-ping\nlog-dhcp\n{lines}"))
+    start_dnsmasq(lab, &format!("{fitted}user=root\nno-ping\nlog-dhcp\n{ROUTER}{lines}"))
 }
 
 fn start_dnsmasq(lab: &Lab, configuration: &str) -> Process {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 ///
 /// This is what the boot image runs on a node's console. Without arguments it reads its orders from
 /// /proc/cmdline, chooses the disk, runs frisbee-client or imagezip, tells how it goes on the
-/// console, to /dev/log and to the control server, tries again what may pass, and then reboots,
+/// console and to the control server, tries again what may pass, and then reboots,
 /// switches off, starts the loaded system or waits, as it was told.
 #[derive(Clone, Debug, Parser)]
 #[command(

@@ -7,6 +7,8 @@ use crate::kexec::{self, KexecError};
 use crate::machine::Finish;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
+use std::thread::sleep;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why the machine goes on as it is.
@@ -25,6 +27,10 @@ pub enum FinishError {
     Kexec(#[from] KexecError),
 }
 
+/// What was said last has to get through init's pipe and a serial line before the kernel stops: the reason of a reboot
+/// is what people look for.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Flushes all disks and ends this system.
 ///
 /// # Errors
@@ -39,6 +45,7 @@ pub fn finish(finish: &Finish, roots: &Roots) -> Result<(), FinishError> {
         }
     };
     sync();
+    sleep(LAST_WORDS);
     // Ok is never: the type has no value.
     reboot(mode).map(drop).map_err(|source| FinishError::Refused { what, source })
 }

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         false => Arc::new(machine),
     };
     let setting = Setting {
-        console: Console::system(),
+        console: Console::System,
         machine,
         programs: Arc::new(programs(&args)),
         facts: facts(),

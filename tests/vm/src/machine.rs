@@ -193,7 +193,8 @@ impl Machine {
                 Bus::Nvme => "nvme".to_owned(),
                 Bus::Ahci => format!("ide-hd,bus=ahci.{number}"),
             };
-            let rest = format!("drive=disk{number},serial={},bootindex={number}", disk.serial);
+            let rest =
+                format!("drive=disk{number},serial={},bootindex={}", disk.serial, number + 1);
             words.extend(["-device".into(), format!("{device},{rest}").into()]);
         }
         words

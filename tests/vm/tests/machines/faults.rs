@@ -2,7 +2,7 @@
 
 use crate::pxe::shelve;
 use frisbee_agent::control::testing::ControlServer;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use vmtest::artifacts::node_kernel;
@@ -129,6 +129,6 @@ fn an_image_that_is_damaged_is_said_to_be_and_leaves_a_disk_that_does_not_look_w
 /// A disk with a partition table, as the firmware and people see it.
 fn looks_whole(disk: &Path) -> bool {
     let mut head = [0; 1 << 20];
-    fs::File::open(disk).unwrap().read_exact_at(&mut head, 0).unwrap();
+    File::open(disk).unwrap().read_exact_at(&mut head, 0).unwrap();
     head.iter().any(|byte| *byte != 0)
 }

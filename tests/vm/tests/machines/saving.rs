@@ -37,10 +37,8 @@ fn a_machine_saves_its_disk_and_the_image_restores_it() {
     eprintln!("{} MiB are allocated", kept >> 20);
     assert!(kept > 100 << 20, "only {kept} bytes were saved");
     // The last partition is the root filesystem; free sectors hold a pattern.
-    let partition = run(
-        "partx",
-        &["--show", "--noheadings", "--raw", "-o", "START", "-n", "3", text(&restored)],
-    );
+    let partition =
+        run("partx", &["--show", "--noheadings", "-o", "START", "-n", "3", text(&restored)]);
     let start: u64 = partition.unwrap().trim().parse().unwrap();
     run("e2fsck", &["-f", "-n", &format!("{}?offset={}", text(&restored), start * 512)]).unwrap();
     let mut machine = Machine::new("restored", 4).disk(&restored, Bus::Virtio).start(&lab);

@@ -136,7 +136,8 @@ impl Machine {
         command.args(self.arguments(&tap, &lab.scratch(&format!("{}-uefi-vars", self.name))));
         let process = Process::start(&self.name, &mut command);
         let console = Console::new(&self.name, &process.output);
-        Running { process, console }
+        // The tap's name tells the first start of a machine from the second.
+        Running { process, console, log: format!("{}-{tap}.log", self.name) }
     }
 
     fn arguments(&self, tap: &str, variables: &Path) -> Vec<OsString> {
@@ -207,6 +208,7 @@ pub struct Running {
     process: Process,
     /// What it says.
     pub console: Console,
+    log: String,
 }
 
 impl Running {
@@ -238,9 +240,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // For people: all that was said, by name of the machine.
+        // For people: all that was said, and when.
         let folder = target().join("vm/consoles");
-        let file = folder.join(format!("{}.log", self.process.name()));
+        let file = folder.join(&self.log);
         let all = self.process.output.tail(usize::MAX);
         if let Err(error) = fs::create_dir_all(folder).and_then(|()| fs::write(&file, all)) {
             eprintln!("{}: {error}", file.display());

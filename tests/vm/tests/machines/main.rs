@@ -2,6 +2,7 @@
 //! from outside. `make vmtest` runs all of it; `make test` runs what is not marked as ignored.
 
 mod faults;
+mod kexec;
 mod logs;
 mod ordered;
 mod pxe;

@@ -26,6 +26,9 @@ fn a_uefi_machine_loads_grows_and_comes_up_with_its_own_name() {
     let disk = lab.blank_disk("disk", 3 << 30);
     let machine = machine.disk(&disk, Bus::Nvme);
     let mut running = machine.start(&lab);
+    // shim, which loads GRUB, as signed for Secure Boot.
+    running.console.expect("Fetching Netboot Image");
+    running.console.expect("Welcome to GRUB!");
     running.console.expect_line_unless("frisbee-agent: load of", &["DONE.ERR"]);
     let done = running.console.expect_line_unless("DONE.OK load", &["DONE.ERR"]);
     eprintln!("{done}");

@@ -21,7 +21,6 @@ interface=eth0
 bind-interfaces
 no-ping
 dhcp-authoritative
-log-dhcp
 ";
 
 /// Routers that say where they are: without one, the iPXE of Debian waits 15 s for its advertisement
@@ -81,7 +80,7 @@ pub fn pxe(lab: &Lab, root: &Path, lines: &str) -> Process {
             ours.map_or(line, |(_, ours)| ours).replace("10.0.0.1", "10.77.0.1") + "\n"
         })
         .collect();
-    start_dnsmasq(lab, &format!("{fitted}user=root\nno-ping\nlog-dhcp\n{ROUTER}{lines}"))
+    start_dnsmasq(lab, &format!("{fitted}user=root\nno-ping\n{ROUTER}{lines}"))
 }
 
 fn start_dnsmasq(lab: &Lab, configuration: &str) -> Process {

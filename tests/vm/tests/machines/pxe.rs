@@ -1,10 +1,11 @@
 //! From an empty lab to loaded machines, as docs/pxe.md tells it.
 
 use std::fs;
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use vmtest::console::PATIENCE;
 use vmtest::debian;
-use vmtest::image_host::ImageHost;
+use vmtest::image_host::OneImage;
 use vmtest::lab::Lab;
 use vmtest::machine::{Bus, Machine};
 use vmtest::services::{publish, pxe, web};
@@ -15,8 +16,8 @@ const SAME: u64 = 1536 << 20;
 /// What no machine says that does well.
 const ERRORS: [&str; 1] = ["DONE.ERR"];
 
-/// Puts the image where the host looks for it.
-pub(crate) fn shelve(lab: &Lab, image: &Path) -> std::path::PathBuf {
+/// Puts the image where an image host looks for it.
+pub(crate) fn shelve(lab: &Lab, image: &Path) -> PathBuf {
     let images = lab.folder("images");
     fs::copy(image, images.join("debian.ndz")).unwrap();
     images
@@ -26,8 +27,8 @@ pub(crate) fn shelve(lab: &Lab, image: &Path) -> std::path::PathBuf {
 fn two_blank_machines_boot_by_pxe_load_by_multicast_and_come_up_from_their_disks() {
     let Some(lab) = Lab::with_boot_image("machines that boot by PXE") else { return };
     let image = debian::image().unwrap();
-    let host = ImageHost::start(&lab, &shelve(&lab, &image));
-    let root = publish(&lab, "frisbee.load=next-server/debian.ndz frisbee.verify");
+    let group = SocketAddrV4::new(Ipv4Addr::new(239, 192, 70, 1), 7001);
+    let root = publish(&lab, &format!("frisbee.load={group} frisbee.verify"));
     let _web = web(&lab, &root);
     // The network cards of both have iPXE. One takes all by HTTP, the other is given lpxelinux.
     let first = Machine::new("ipxe", 1);
@@ -49,16 +50,20 @@ fn two_blank_machines_boot_by_pxe_load_by_multicast_and_come_up_from_their_disks
     });
 
     // Both at once: there are two processors, and the image goes out to both.
-    let running = machines.each_ref().map(|(machine, _, _)| machine.start(&lab));
-    for mut machine in running {
+    let mut running = machines.each_ref().map(|(machine, _, _)| machine.start(&lab));
+    for machine in &mut running {
         machine.console.expect_line_unless("frisbee-agent: load of", &ERRORS);
+    }
+    let server = OneImage::start(&lab, &image, group);
+    for mut machine in running {
         let done = machine.console.expect_line_unless("DONE.OK load", &ERRORS);
         eprintln!("{done}");
         machine.console.expect("frisbee-agent: rebooting");
         machine.wait_until_off(PATIENCE);
     }
-    assert_eq!(host.counter("clients_done_total"), 2);
-    eprintln!("{} of {}", host.counter("sent_bytes_total"), image.metadata().unwrap().len());
+    let sent = server.wait();
+    eprintln!("{sent:?}");
+    assert_eq!(sent.machines, 2);
 
     // Every byte is as imageunzip would have restored it here, also what is behind the image.
     for (_, disk, bytes) in &machines {

@@ -44,9 +44,12 @@ fn a_uefi_machine_loads_grows_and_comes_up_with_its_own_name() {
     running.console.expect("root@node7");
     running.type_line("test -d /sys/firmware/efi && echo by-$((40+2))-uefi");
     running.console.expect("by-42-uefi");
-    running.type_line("df --output=size -m / | tail -n 1; echo size-$((40+2))");
-    let size = running.console.expect_line("size-42");
-    eprintln!("{size}");
+    // The root filesystem has become twice as large.
+    running.type_line("echo root-of-$(df --output=size -m / | tail -n 1 | tr -d ' ')-MiB");
+    let line = running.console.expect_line("root-of-2");
+    let size = line.strip_prefix("root-of-").and_then(|rest| rest.strip_suffix("-MiB"));
+    let size: u32 = size.and_then(|size| size.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+    assert!(size > 2800, "{size} MiB");
     running.type_line("poweroff");
     running.wait_until_off(PATIENCE);
 }

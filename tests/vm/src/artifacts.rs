@@ -12,7 +12,9 @@ pub const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// The project's folder.
 pub fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    // Without `..`: dnsmasq's TFTP server takes a path that has it for an attack.
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ours.ancestors().nth(2).unwrap_or(ours).to_owned()
 }
 
 /// Cargo's target folder, where the other targets of the Makefile put their results as well.

@@ -37,7 +37,7 @@ boot-image:
 	@$(MAKE) --no-print-directory extract || [ "$$CI" != true ]
 
 .PHONY: vmtest
-vmtest: packages extract ## the boot image in virtual machines: PXE, loads, saves, faults (half an hour)
+vmtest: packages extract ## the boot image in virtual machines: PXE, loads, saves, faults (a quarter of an hour)
 	$(CARGO) build --release --bins --package imagezip --package frisbee-server
 	$(CARGO) test --package vmtest -- --include-ignored --test-threads=1
 

@@ -19,7 +19,8 @@ pub fn project() -> PathBuf {
 
 /// Cargo's target folder, where the other targets of the Makefile put their results as well.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project().join("target"), PathBuf::from)
+    // A relative one is meant from the project's folder, where cargo was started.
+    project().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// What `make extract` made: `vmlinuz`, `initfs.gz` and the files of a PXE server. `NODE_OUT` in the

@@ -32,13 +32,13 @@ fn digest(path: &Path) -> blake3::Hash {
 }
 
 /// Starts a machine that is to load the image, and to tell the control server.
-fn start(lab: &Lab, disk: &Path, more: &str) -> Running {
+fn start(lab: &Lab, name: &str, disk: &Path, more: &str) -> Running {
     let address = lab.address();
     let orders = format!(
         "frisbee.load={address}/debian.ndz frisbee.control={address} frisbee.retry-after=1 \
          frisbee.reboot-after=5 {more}"
     );
-    let machine = Machine::new("fault", 5).disk(disk, Bus::Virtio);
+    let machine = Machine::new(name, 5).disk(disk, Bus::Virtio);
     machine.kernel(&node_kernel(), &orders).start(lab)
 }
 
@@ -51,6 +51,7 @@ fn fails(mut machine: Running, control: &ControlServer, class: &str) -> String {
     let mut node = control.greet();
     let told = node.hear_or_heard("DONE.ERR");
     assert!(told.starts_with(&format!("DONE.ERR {class}")), "{told}");
+    node.hear_the_end();
     machine.console.expect("frisbee-agent: rebooting");
     machine.wait_until_off(PATIENCE);
     reason
@@ -64,8 +65,8 @@ fn a_disk_that_is_too_small_is_not_touched() {
     let (_dhcp, control) = (dhcp(&lab, ""), listen(&lab));
     let disk = used_disk(&lab, 1 << 30);
     let before = digest(&disk);
-    let reason = fails(start(&lab, &disk, ""), &control, "refused");
-    eprintln!("{reason}");
+    let reason = fails(start(&lab, "small", &disk, ""), &control, "refused");
+    assert!(reason.contains("does not fit"), "{reason}");
     assert_eq!(digest(&disk), before);
 }
 
@@ -76,8 +77,7 @@ fn a_server_that_is_dead_is_named_and_the_disk_is_not_touched() {
     let (_dhcp, control) = (dhcp(&lab, ""), listen(&lab));
     let disk = used_disk(&lab, 1 << 30);
     let before = digest(&disk);
-    let reason = fails(start(&lab, &disk, "frisbee.retry=2"), &control, "server");
-    eprintln!("{reason}");
+    let reason = fails(start(&lab, "dead", &disk, "frisbee.retry=2"), &control, "server");
     assert!(reason.contains(&lab.address().to_string()), "{reason}");
     assert_eq!(digest(&disk), before);
 }
@@ -90,17 +90,18 @@ fn a_server_that_dies_meanwhile_leaves_a_disk_that_does_not_look_whole() {
     let host = ImageHost::start(&lab, &images);
     let (_dhcp, control) = (dhcp(&lab, ""), listen(&lab));
     let disk = used_disk(&lab, 1536 << 20);
-    let mut machine = start(&lab, &disk, "frisbee.retry=1 frisbee.timeout=10");
+    let mut machine = start(&lab, "dies", &disk, "frisbee.retry=1 frisbee.timeout=10");
     machine.console.expect_line_unless("frisbee-agent: Progress: ", &["DONE."]);
     host.kill();
     let reason = fails(machine, &control, "network");
-    eprintln!("{reason}");
+    assert!(reason.contains("no block came for 10 s"), "{reason}");
     assert!(!looks_whole(&disk));
 
     // It comes back, and the machine does what it should have done.
     let host = ImageHost::start(&lab, &images);
-    let mut machine = start(&lab, &disk, "frisbee.then=poweroff");
+    let mut machine = start(&lab, "returns", &disk, "frisbee.then=poweroff");
     machine.console.expect_line_unless("DONE.OK load", &["DONE.ERR"]);
+    control.greet().hear_the_end();
     machine.wait_until_off(PATIENCE);
     drop(host);
     assert!(looks_whole(&disk));
@@ -121,8 +122,8 @@ fn an_image_that_is_damaged_is_said_to_be_and_leaves_a_disk_that_does_not_look_w
     image.write_all_at(&bytes.map(|byte| !byte), at).unwrap();
     drop(image);
     let disk = used_disk(&lab, 1536 << 20);
-    let reason = fails(start(&lab, &disk, ""), &control, "damaged");
-    eprintln!("{reason}");
+    let reason = fails(start(&lab, "damaged", &disk, "frisbee.retry=2"), &control, "damaged");
+    assert!(reason.contains("digest"), "{reason}");
     assert!(!looks_whole(&disk));
 }
 

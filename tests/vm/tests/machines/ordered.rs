@@ -30,8 +30,8 @@ fn a_machine_loads_saves_and_reboots_as_the_control_server_orders() {
     node.say(&format!("SAVE_IMAGE {}/again.ndz vda id=two", lab.address()));
     let done = node.hear("DONE.");
     assert!(done.starts_with("DONE.OK"), "{done}");
-    eprintln!("{:#?}", node.heard);
     node.say("REBOOT");
+    node.hear_the_end();
     running.console.expect("frisbee-agent: rebooting");
     running.wait_until_off(PATIENCE);
     assert!(images.join("again.ndz").is_file());

@@ -64,6 +64,8 @@ fn two_blank_machines_boot_by_pxe_load_by_multicast_and_come_up_from_their_disks
     let sent = server.wait();
     eprintln!("{sent:?}");
     assert_eq!(sent.machines, 2);
+    // Twice the image is what a transfer for each would take if nothing were lost.
+    assert!(sent.blocks * 10 < sent.image_blocks * 18, "{sent:?}");
 
     // Every byte is as imageunzip would have restored it here, also what is behind the image.
     for (_, disk, bytes) in &machines {

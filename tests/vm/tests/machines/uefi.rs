@@ -10,7 +10,7 @@ use vmtest::services::{publish, pxe};
 
 /// The firmware and GRUB hold the kernel and the boot image twice before Linux runs: 256 MiB are
 /// too little for them.
-const MEMORY_MIB: u32 = 512;
+const MEMORY_MIB: u32 = 384;
 
 #[test]
 #[ignore = "virtual machines: make vmtest"]

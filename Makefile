@@ -38,7 +38,6 @@ boot-image:
 
 .PHONY: vmtest
 vmtest: packages extract ## the boot image in virtual machines: PXE, loads, saves, faults (a quarter of an hour)
-	$(CARGO) build --release --bins --package imagezip --package frisbee-server
 	$(CARGO) test --package vmtest -- --include-ignored --test-threads=1
 
 .PHONY: demo

@@ -9,22 +9,17 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use tests::programs::built;
 use tests::rng::Rng;
 
-/// The folder in which cargo builds programs, if they are there; else says that a test is skipped.
-fn programs(test: &str) -> Option<PathBuf> {
-    let own = std::env::current_exe().unwrap();
-    let folder = own.ancestors().nth(2).unwrap().to_path_buf();
-    let names = ["frisbee-client", "frisbee-server", "imagezip", "imageunzip"];
-    let missing: Vec<_> = names.into_iter().filter(|name| !folder.join(name).is_file()).collect();
-    if missing.is_empty() {
-        return Some(folder);
+/// The folder with the programs of this project, which are built where they are missing or old.
+fn programs() -> PathBuf {
+    let client = built("frisbee-client", "frisbee-client").unwrap();
+    for name in ["imagezip", "imageunzip"] {
+        built("imagezip", name).unwrap();
     }
-    let why = format!("not built: {} (cargo build --bins)", missing.join(", "));
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!ci, "{test} cannot run in CI: {why}");
-    eprintln!("SKIPPED: {test}: {why}");
-    None
+    built("frisbee-server", "frisbee-server").unwrap();
+    client.parent().unwrap().to_path_buf()
 }
 
 /// A real image host on the loopback interface.
@@ -95,7 +90,7 @@ const SAVES: &str = "frisbee.options=--threads,1,-u,01234567-89ab-cdef-0123-4567
 
 #[test]
 fn a_disk_goes_to_a_host_and_comes_back() {
-    let Some(programs) = programs("a_disk_goes_to_a_host_and_comes_back") else { return };
+    let programs = programs();
     let host = Host::start(&programs, 61);
     let bytes = noise(6);
     let saved = node(&programs, &bytes)
@@ -147,9 +142,7 @@ fn ends(programs: &Path, bytes: &[u8], line: &str) -> Ended {
 
 #[test]
 fn what_goes_wrong_has_its_class_and_harms_no_disk() {
-    let Some(programs) = programs("what_goes_wrong_has_its_class_and_harms_no_disk") else {
-        return;
-    };
+    let programs = programs();
     let host = Host::start(&programs, 62);
     node(&programs, &noise(4))
         .boot(&format!("frisbee.save={}/a {SAVES}", host.address))
@@ -180,9 +173,7 @@ fn what_goes_wrong_has_its_class_and_harms_no_disk() {
 
 #[test]
 fn a_testbeds_save_is_the_image_that_a_file_would_be() {
-    let Some(programs) = programs("a_testbeds_save_is_the_image_that_a_file_would_be") else {
-        return;
-    };
+    let programs = programs();
     let bytes = noise(3);
     let control = ControlServer::start();
     let node = node(&programs, &bytes).boot(&format!("frisbee.control={}", control.address()));

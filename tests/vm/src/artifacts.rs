@@ -1,8 +1,7 @@
 //! Where the things are that the tests use: what was built, and what Debian's packages put where.
 //!
-//! What it owns: every such path, and what to do when something is missing.
+//! What it owns: every such path.
 
-use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 /// Firmware for UEFI machines, of package ovmf: the code, and the variables of a new machine.
@@ -41,17 +40,4 @@ pub struct Kernel {
 /// The node's boot image, for machines that are started without PXE.
 pub fn node_kernel() -> Kernel {
     Kernel { image: node().join("vmlinuz"), initrd: node().join("initfs.gz") }
-}
-
-/// A program of this project for the lab's host: the newest that was built.
-///
-/// # Errors
-/// When there is none.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let places = ["release", "debug"].map(|profile| target().join(profile).join(name));
-    let age = |path: &PathBuf| path.metadata().and_then(|about| about.modified()).ok();
-    let newest = places.iter().filter(|path| path.is_file()).max_by_key(|path| age(path));
-    newest.cloned().with_context(|| {
-        format!("{} is missing: cargo build --release --bins", places[0].display())
-    })
 }

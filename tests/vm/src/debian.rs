@@ -3,13 +3,14 @@
 //! What it owns: making the disk once (`debian-disk`, a minute and a half), keeping it in the target
 //! folder until the script changes, and turning disks into images and back with our own programs.
 
-use crate::artifacts::{program, target};
+use crate::artifacts::target;
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tests::programs::built;
 
 /// What the installed system asks for when it is up; the host name is on the disk.
 pub const LOGIN: &str = "debian-image login:";
@@ -49,7 +50,7 @@ pub fn marker() -> Result<String> {
 /// # Errors
 /// When it says so.
 pub fn save(disk: &Path, image: &Path) -> Result<()> {
-    succeed(Command::new(program("imagezip")?).args([disk, image]))
+    succeed(Command::new(built("imagezip", "imagezip")?).args([disk, image]))
 }
 
 /// What a blank disk of this size must hold after a load of that image.
@@ -58,7 +59,11 @@ pub fn save(disk: &Path, image: &Path) -> Result<()> {
 /// When imageunzip says so.
 pub fn expected(image: &Path, path: &Path, bytes: u64) -> Result<()> {
     File::create(path)?.set_len(bytes)?;
-    succeed(Command::new(program("imageunzip")?).args(["--in-place".as_ref(), image, path]))
+    succeed(Command::new(built("imagezip", "imageunzip")?).args([
+        "--in-place".as_ref(),
+        image,
+        path,
+    ]))
 }
 
 /// Compares two disks byte by byte.
@@ -98,7 +103,7 @@ pub fn compare(left: &Path, right: &Path) -> Result<()> {
 /// When imageunzip says so, or a sector is neither.
 pub fn compare_allocated(disk: &Path, image: &Path, restored: &Path) -> Result<u64> {
     const PATTERN: [u8; 4] = 0x5eed_f4ee_u32.to_le_bytes();
-    let program = program("imageunzip")?;
+    let program = built("imagezip", "imageunzip")?;
     succeed(Command::new(program).args(["-p", "0x5eedf4ee"]).args([image, restored]))?;
     let free = PATTERN.repeat(512 / PATTERN.len());
     let (mut left, mut right) = (File::open(disk)?, File::open(restored)?);

@@ -2,13 +2,13 @@
 //!
 //! What it owns: starting it, with a folder of images or for one image, and asking for its numbers.
 
-use crate::artifacts::program;
 use crate::console::PATIENCE;
 use crate::lab::Lab;
 use crate::process::Process;
 use crate::services::answers;
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tests::programs::built;
 use tests::wait::until;
 
 /// Where clients ask for an image.
@@ -16,6 +16,10 @@ const RENDEZVOUS: u16 = 64494;
 
 /// Where it tells its numbers.
 const HTTP: u16 = 5011;
+
+fn server() -> PathBuf {
+    built("frisbee-server", "frisbee-server").unwrap_or_else(|error| panic!("{error:#}"))
+}
 
 /// A running image host. It ends with this value.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ impl ImageHost {
     /// When it does not start.
     #[must_use]
     pub fn start(lab: &Lab, images: &Path) -> Self {
-        let server = program("frisbee-server").unwrap_or_else(|error| panic!("{error:#}"));
+        let server = server();
         let mut command = lab.host().command(server.to_str().expect("paths in tests are UTF-8"));
         command.arg("--dir").arg(images).args(["--allow-put", "10.77.0.0/24"]);
         let process = Process::start("frisbee-server", &mut command);
@@ -72,7 +76,7 @@ impl OneImage {
     /// When it cannot be started.
     #[must_use]
     pub fn start(lab: &Lab, image: &Path, group: SocketAddrV4) -> Self {
-        let server = program("frisbee-server").unwrap_or_else(|error| panic!("{error:#}"));
+        let server = server();
         let mut command = lab.host().command(server.to_str().expect("paths in tests are UTF-8"));
         command.args(["--json", "--timeout", "-1", "--bandwidth", BANDWIDTH]);
         command.args(["--group", &group.ip().to_string(), "--port", &group.port().to_string()]);
